@@ -1,0 +1,201 @@
+//! Every flag, what it does to the configuration, and how the help and the refusals read.
+
+use super::*;
+use heartwire::Config;
+use heartwire::config::{Liveness, ProxyProtocol, SingleConnection};
+use std::time::Duration;
+
+/// Whether a flag did to the configuration what it should.
+type Check = fn(&Config) -> bool;
+
+/// Flags, each with a value other than its default.
+const EFFECTS: &[(&str, &str, Check)] = &[
+    ("listen", "[::1]:81,127.0.0.1:82", |c| c.listen.iter().map(ToString::to_string).eq(["[::1]:81", "127.0.0.1:82"])),
+    ("page", "off", |c| !c.page),
+    ("allow-anonymous", "", |c| c.allow_anonymous),
+    ("origin", "https://a.example,https://b.example", |c| c.origins == ["https://a.example", "https://b.example"]),
+    ("host", "a.example", |c| c.hosts == ["a.example"]),
+    ("trusted-proxy", "10.0.0.0/8,::1", |c| {
+        c.trusted_proxies.len() == 2 && c.trusted_proxies[0].contains([10, 1, 2, 3].into())
+    }),
+    ("proxy-protocol", "v2", |c| c.proxy_protocol == ProxyProtocol::V2),
+    ("heartbeat-interval", "20s", |c| c.heartbeat.interval == Some(Duration::from_secs(20))),
+    ("heartbeat-timeout", "90s", |c| c.heartbeat.timeout == Some(Duration::from_secs(90))),
+    ("liveness", "heartbeat", |c| c.heartbeat.liveness == Liveness::Heartbeat),
+    ("negotiable-timeout", "1s..1h", |c| {
+        c.heartbeat.negotiable == (Duration::from_secs(1)..=Duration::from_secs(3600))
+    }),
+    ("handshake-deadline", "1s", |c| c.handshake_deadline == Duration::from_secs(1)),
+    ("assembly-deadline", "500ms", |c| c.assembly_deadline == Duration::from_millis(500)),
+    ("write-deadline", "1m30s", |c| c.write_deadline == Duration::from_secs(90)),
+    ("max-lifetime", "1h", |c| c.max_lifetime == Some(Duration::from_secs(3600))),
+    ("max-connections", "7", |c| c.max_connections == Some(7)),
+    ("max-per-account", "7", |c| c.max_per_account == Some(7)),
+    ("max-per-address", "7", |c| c.max_per_address == Some(7)),
+    ("single", "replace", |c| c.single == SingleConnection::Replace),
+    ("accepts-per-second", "7", |c| c.accepts_per_second == Some(7)),
+    ("max-message-bytes", "2MiB", |c| c.max_message_bytes == 2 << 20),
+    ("max-fragments", "7", |c| c.max_fragments == Some(7)),
+    ("rate", "7", |c| c.message_rate.is_some_and(|rate| rate.per_second == 7 && rate.burst == 200)),
+    ("burst", "7", |c| c.message_rate.is_some_and(|rate| rate.per_second == 100 && rate.burst == 7)),
+    ("broadcast", "on", |c| c.broadcast),
+    ("queue-bytes", "2000", |c| c.queue_bytes == 2_000),
+    ("queue-messages", "7", |c| c.queue_messages == 7),
+    ("queue-total-bytes", "1GiB", |c| c.queue_total_bytes == 1 << 30),
+    ("drain", "0", |c| c.drain.is_zero()),
+    ("linger", "1s", |c| c.linger == Duration::from_secs(1)),
+    ("stack-bytes", "512KiB", |c| c.stack_bytes == 512 << 10),
+    ("log-format", "json", |_| true),
+];
+
+/// The flags that `0` turns off, and whether it did.
+const TURNED_OFF: &[(&str, Check)] = &[
+    ("max-connections", |c| c.max_connections.is_none()),
+    ("max-per-account", |c| c.max_per_account.is_none()),
+    ("max-per-address", |c| c.max_per_address.is_none()),
+    ("max-fragments", |c| c.max_fragments.is_none()),
+    ("rate", |c| c.message_rate.is_none()),
+    ("max-lifetime", |c| c.max_lifetime.is_none()),
+    ("accepts-per-second", |c| c.accepts_per_second.is_none()),
+];
+
+fn config(flags: &[String]) -> Result<Config, Failure> {
+    let arguments = ["heartwire", "serve"].into_iter().map(str::to_owned).chain(flags.iter().cloned());
+    let Command::Serve(flags) = parse(arguments).map_err(|error| Failure::Usage(one_line(&error)))?.command;
+    let config = flags.into_config()?;
+    config.validate().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(config)
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The flags of `serve`, without `--help`.
+fn flags() -> Vec<clap::Arg> {
+    let command = command();
+    let serve = command.find_subcommand("serve").unwrap();
+    serve.get_arguments().cloned().collect()
+}
+
+fn help(flag: &str) -> String {
+    let mut command = command().term_width(80);
+    let Err(help) = command.try_get_matches_from_mut(["heartwire", "serve", flag]) else { panic!("{flag} is no help") };
+    assert_eq!(help.exit_code(), 0);
+    help.render().to_string()
+}
+
+#[test]
+fn the_command_is_well_formed() {
+    command().debug_assert();
+}
+
+#[test]
+fn without_flags_the_configuration_is_the_default_with_the_page() {
+    let mut default = Config::default();
+    default.page = true;
+    assert_eq!(format!("{:?}", config(&[]).unwrap()), format!("{default:?}"));
+}
+
+#[test]
+fn every_flag_reaches_the_configuration() {
+    for (flag, value, took_effect) in EFFECTS {
+        let given = if value.is_empty() { format!("--{flag}") } else { format!("--{flag}={value}") };
+        let needed = if *flag == "proxy-protocol" { "--trusted-proxy=::1" } else { "--page=off" };
+        let needed = if *flag == "page" { Vec::new() } else { words(needed) };
+        let config = config(&[needed, vec![given.clone()]].concat()).unwrap();
+        assert!(took_effect(&config), "{given} left no trace");
+    }
+    let tested: Vec<_> = EFFECTS.iter().map(|(flag, ..)| *flag).collect();
+    for flag in flags() {
+        assert!(tested.contains(&flag.get_long().unwrap()), "{flag} is not tested");
+    }
+}
+
+#[test]
+fn zero_turns_limits_off() {
+    for (flag, is_off) in TURNED_OFF {
+        assert!(is_off(&config(&words(&format!("--{flag} 0"))).unwrap()), "--{flag} 0");
+    }
+}
+
+#[test]
+fn repeatable_flags_add_up() {
+    let config = config(&words("--host a --host b,c --listen 127.0.0.1:0 --listen localhost:0")).unwrap();
+    assert_eq!(config.hosts, ["a", "b", "c"]);
+    assert_eq!(config.listen.len(), 2);
+    assert!(config.listen[1].ip().is_loopback());
+}
+
+#[test]
+fn every_flag_is_an_environment_variable_of_the_same_name() {
+    for flag in flags() {
+        let name = flag.get_long().unwrap().to_uppercase().replace('-', "_");
+        assert_eq!(flag.get_env().unwrap().to_str(), Some(format!("HEARTWIRE_{name}").as_str()));
+    }
+}
+
+#[test]
+fn the_name_of_a_choice_lists_its_values() {
+    let choices: Vec<_> = flags().into_iter().filter(|flag| flag.get_action().takes_values()).collect();
+    for flag in choices.iter().filter(|flag| !flag.get_possible_values().is_empty()) {
+        let values: Vec<_> = flag.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        assert_eq!(flag.get_value_names().unwrap(), [values.join("|")]);
+    }
+}
+
+#[test]
+fn the_long_help_shows_every_flag_and_default() {
+    let help = help("--help");
+    let mut sections = help.split("\n      --").skip(1);
+    for flag in flags() {
+        let section = sections.next().unwrap();
+        assert!(section.starts_with(flag.get_long().unwrap()), "{section}");
+        for default in flag.get_default_values().iter().filter(|_| flag.get_action().takes_values()) {
+            assert!(section.contains(&format!("[default: {}]", default.display())), "{section}");
+        }
+    }
+    assert!(help.contains("[default: 25s, or") && help.contains("[default: 1m, or"));
+    assert!(!help.contains("[env:"));
+}
+
+#[test]
+fn the_short_help_fits_a_screen() {
+    let help = help("-h");
+    assert!(help.lines().count() <= 24, "{help}");
+    assert!(help.contains("[default: 1m]") && !help.contains("--linger"));
+}
+
+#[test]
+fn nonsense_is_refused_in_one_line() {
+    for (flags, essence) in [
+        ("--nonsense", "unexpected argument '--nonsense'"),
+        ("--max-connection 5", "a similar argument exists: '--max-connections'"),
+        ("--max-connections -1", "invalid value '-1' for '--max-connections <N>'"),
+        ("--max-connections many", "invalid value 'many'"),
+        ("--page", "a value is required for '--page <on|off>'"),
+        ("--page maybe", "[possible values: on, off]"),
+        ("--drain 10", "time unit needed"),
+        ("--queue-bytes 1potato", "a size is written as"),
+        ("--trusted-proxy 10.0.0.0/33", "neither an address nor a range"),
+        ("--listen 8080", "\"8080\" is not of the form HOST:PORT"),
+        ("--listen :8080", "\":8080\" is not of the form HOST:PORT"),
+        ("--listen 127.0.0.1:65536", "is not of the form HOST:PORT"),
+        ("--origin example.org", "scheme://host[:port]"),
+        ("--heartbeat-interval 60s --heartbeat-timeout 60s", "heartbeat-interval (60s) must be less"),
+        ("--heartbeat-timeout 0s", "must not be zero"),
+        ("--negotiable-timeout 2m..1m", "negotiable-timeout"),
+        ("--negotiable-timeout 2m", "a range of times is written as"),
+        ("--handshake-deadline 0", "handshake-deadline must not be zero"),
+        ("--max-message-bytes 0", "max-message-bytes must not be zero"),
+        ("--queue-messages 0", "queue-messages must not be zero"),
+        ("--rate 1 --burst 0", "burst must not be zero"),
+        ("--stack-bytes 64KiB", "stack-bytes"),
+        ("--proxy-protocol v2", "needs at least one trusted-proxy"),
+    ] {
+        let Err(Failure::Usage(message)) = config(&words(flags)) else { panic!("{flags} was not refused") };
+        assert!(message.contains(essence), "{flags}: {message}");
+        assert_eq!(message.lines().count(), 1, "{flags}: {message}");
+        assert!(!message.starts_with("error"), "{message}");
+    }
+}

@@ -1,0 +1,198 @@
+//! What a message means: the clocks it touches, the commands it becomes, the answers it gets at once.
+
+use super::heartbeat::{Heartbeat, Sign};
+use super::rate::{MessageRate, Verdict as RateVerdict};
+use crate::auth::Permissions;
+use crate::config::{Config, Protocol};
+use crate::handler::{Connection, Handler, Message, Verdict};
+use crate::outbound::Waiting;
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::message::{ClientFrame, ErrorCode, FrameId, Recipients, Room};
+use crate::protocol::native;
+use crate::protocol::wire::Bytes;
+use crate::router::Frame;
+use crate::router::command::Command;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tungstenite::Message as Decoded;
+
+/// Turns the messages of one connection into commands for the router.
+pub(super) struct Dispatch {
+    connection: Connection,
+    handler: Arc<dyn Handler>,
+    config: Arc<Config>,
+    permissions: Permissions,
+    rate: MessageRate,
+    /// Messages so far; those that are delivered carry this number in their id.
+    messages: u64,
+    commands: Vec<Command>,
+}
+
+impl Dispatch {
+    pub(super) fn new(
+        connection: Connection,
+        handler: Arc<dyn Handler>,
+        config: Arc<Config>,
+        permissions: Permissions,
+        now: Instant,
+    ) -> Self {
+        let rate = MessageRate::new(config.message_rate, now);
+        Self { connection, handler, config, permissions, rate, messages: 0, commands: Vec::new() }
+    }
+
+    /// How many messages were received.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// The commands since the last call, in order.
+    pub(super) fn take_commands(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+
+    /// One message of the WebSocket connection, received at `now`.
+    pub(super) fn websocket(&mut self, message: &Decoded, heartbeat: &mut Heartbeat, now: Instant) {
+        match message {
+            Decoded::Ping(_) => heartbeat.heard(Sign::Beat, now),
+            Decoded::Pong(payload) => heartbeat.pong(payload, now),
+            Decoded::Text(text) => self.data(Frame::Text(text), heartbeat, now),
+            Decoded::Binary(bytes) => self.data(Frame::Binary(bytes), heartbeat, now),
+            // The Close is answered where it is decoded; whole frames are never handed out on reading.
+            Decoded::Close(_) | Decoded::Frame(_) => {}
+        }
+    }
+
+    fn data(&mut self, frame: Frame<'_>, heartbeat: &mut Heartbeat, now: Instant) {
+        self.messages += 1;
+        match self.rate.judge(now) {
+            RateVerdict::Pass => {}
+            RateVerdict::Refuse { tell } => {
+                if tell && self.config.protocol == Protocol::Native {
+                    self.tell_rate(frame);
+                }
+                return;
+            }
+            RateVerdict::End => {
+                let reason = CloseReason::new(CloseKind::RateLimit, "too many messages for 5 s");
+                return self.connection.outbound.close(reason, Waiting::Drop);
+            }
+        }
+        if self.config.protocol == Protocol::Raw {
+            return self.handler.frame(&self.connection, frame);
+        }
+        // The same JSON is accepted in both kinds of frame.
+        let text = match frame {
+            Frame::Text(text) => Ok(text),
+            Frame::Binary(bytes) => std::str::from_utf8(bytes),
+        };
+        match text.map_err(|error| (None, error.to_string())).and_then(|text| {
+            log::trace!("{} sent {} bytes", self.connection.id(), text.len());
+            native::decode(text).map_err(|bad| (bad.id, bad.message))
+        }) {
+            Ok(frame) => self.native(frame, heartbeat, now),
+            Err((id, message)) => self.error(id.as_ref(), ErrorCode::BadRequest, &message),
+        }
+    }
+
+    fn native(&mut self, frame: ClientFrame<'_>, heartbeat: &mut Heartbeat, now: Instant) {
+        match frame {
+            ClientFrame::Heartbeat { next } => {
+                heartbeat.heard(Sign::Beat, now);
+                if let Some(next) = next {
+                    heartbeat.promise(next);
+                }
+                self.answer(native::heartbeat(heartbeat.times()));
+            }
+            ClientFrame::Message { to, content, id } => self.message(Some(to), content, id),
+            ClientFrame::Broadcast { content, id } => self.message(None, content, id),
+            ClientFrame::Join { room, id } => self.join(room, id),
+            ClientFrame::Leave { room, id } => self.commands.push(Command::Leave { room, id }),
+            ClientFrame::Presence { accounts, watch, id } => {
+                if self.permissions.presence {
+                    self.commands.push(Command::Presence { accounts, watch, id });
+                } else {
+                    self.error(id.as_ref(), ErrorCode::PermissionDenied, "this account may not see who is online");
+                }
+            }
+            ClientFrame::Token { id, .. } => {
+                self.error(id.as_ref(), ErrorCode::NotAvailable, "this server does not renew tokens");
+            }
+        }
+    }
+
+    fn message(&mut self, to: Option<Recipients>, content: &RawValue, id: Option<FrameId>) {
+        if let Some(refusal) = self.forbidden(to.is_none()) {
+            return self.error(id.as_ref(), refusal.0, refusal.1);
+        }
+        let mut message = Message { to, content: Cow::Borrowed(content) };
+        match self.handler.message(&self.connection, &mut message) {
+            Verdict::Deliver => {}
+            Verdict::Consume => return self.acknowledge(id.as_ref()),
+            Verdict::Refuse(code, text) => return self.error(id.as_ref(), code, &text),
+        }
+        let number = format_args!("{}.{}", self.connection.id(), self.messages).to_string();
+        let room = match &message.to {
+            Some(Recipients::Room(room)) => Some(room),
+            _ => None,
+        };
+        let frame = native::message(number, self.connection.account(), room, unix_ms(), &message.content);
+        self.commands.push(match message.to {
+            Some(to) => Command::Message { to, frame, id },
+            None => Command::Broadcast { frame, id },
+        });
+    }
+
+    fn forbidden(&self, broadcast: bool) -> Option<(ErrorCode, &'static str)> {
+        if broadcast && !self.config.broadcast {
+            Some((ErrorCode::NotAvailable, "broadcast is turned off on this server"))
+        } else if broadcast && !self.permissions.broadcast {
+            Some((ErrorCode::PermissionDenied, "this account may not broadcast"))
+        } else if !self.permissions.message {
+            Some((ErrorCode::PermissionDenied, "this account may not send messages"))
+        } else {
+            None
+        }
+    }
+
+    fn join(&mut self, room: Room, id: Option<FrameId>) {
+        if !self.permissions.join {
+            return self.error(id.as_ref(), ErrorCode::PermissionDenied, "this account may not join rooms");
+        }
+        match self.handler.join(&self.connection, &room) {
+            Verdict::Deliver => self.commands.push(Command::Join { room, id }),
+            Verdict::Consume => self.acknowledge(id.as_ref()),
+            Verdict::Refuse(code, text) => self.error(id.as_ref(), code, &text),
+        }
+    }
+
+    fn tell_rate(&self, frame: Frame<'_>) {
+        let text = match frame {
+            Frame::Text(text) => Some(text),
+            Frame::Binary(bytes) => std::str::from_utf8(bytes).ok(),
+        };
+        let id = text.and_then(native::id_of);
+        self.error(id.as_ref(), ErrorCode::TooManyRequests, "too many messages: nothing is delivered above the rate");
+    }
+
+    fn acknowledge(&self, id: Option<&FrameId>) {
+        if let Some(id) = id {
+            self.answer(native::ack(id, 0));
+        }
+    }
+
+    fn error(&self, id: Option<&FrameId>, code: ErrorCode, message: &str) {
+        self.answer(native::error(id, code, message));
+    }
+
+    fn answer(&self, frame: Bytes) {
+        // A connection that is closing gets no answers any more; its drop is counted there.
+        let _ = self.connection.outbound.push([frame]);
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

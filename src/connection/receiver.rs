@@ -1,0 +1,84 @@
+//! Receiving with an absolute deadline, on a socket that only knows relative ones.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The granularity of the timeout that is set on a socket. A deadline that moves with every message then mostly asks for
+/// the timeout that is set already, and a message costs no second system call; a deadline is at most this much late.
+const GRANULARITY: Duration = Duration::from_millis(8);
+
+/// What a recv came back with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// This many bytes, at least one.
+    Bytes(usize),
+    /// The deadline passed. (Or a little less: whoever asked looks at the clock again.)
+    Nothing,
+    /// End of stream, or a reset: nothing will come any more.
+    End,
+}
+
+/// The read side of a socket.
+pub(crate) struct Receiver {
+    socket: Arc<TcpStream>,
+    /// The timeout that is set on the socket; it is per recv, and starts anew with each.
+    timeout: Option<Duration>,
+}
+
+impl Receiver {
+    pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
+        Self { socket, timeout: None }
+    }
+
+    /// Receives what there is, waiting until `deadline` at most.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8], deadline: Instant) -> Received {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Received::Nothing;
+            }
+            if self.set_timeout(round_up(left)).is_err() {
+                return Received::End;
+            }
+            match (&*self.socket).read(buffer) {
+                Ok(0) => return Received::End,
+                Ok(n) => return Received::Bytes(n),
+                // A debugger or SIGSTOP interrupts a recv that has a timeout: it is asked again.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return Received::Nothing;
+                }
+                Err(_) => return Received::End,
+            }
+        }
+    }
+
+    fn set_timeout(&mut self, wanted: Duration) -> io::Result<()> {
+        if self.timeout != Some(wanted) {
+            self.socket.set_read_timeout(Some(wanted))?;
+            self.timeout = Some(wanted);
+        }
+        Ok(())
+    }
+}
+
+fn round_up(time: Duration) -> Duration {
+    let step = GRANULARITY.as_nanos();
+    let steps = time.as_nanos().div_ceil(step);
+    u32::try_from(steps).map_or(time, |steps| GRANULARITY.saturating_mul(steps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_rounded_up_to_the_granularity() {
+        assert_eq!(round_up(Duration::from_nanos(1)), GRANULARITY);
+        assert_eq!(round_up(GRANULARITY), GRANULARITY);
+        assert_eq!(round_up(Duration::from_nanos(24_999_000_001)), Duration::from_secs(25));
+        assert!(round_up(Duration::from_secs(1 << 40)) >= Duration::from_secs(1 << 40));
+    }
+}

@@ -1,0 +1,120 @@
+//! A WebSocket connection's received bytes turned into messages (RFC 6455). Pure, but for what it pushes to outbound.
+//!
+//! The WebSocket library never sees the socket. It reads what one recv brought, from memory, and asks for more when
+//! that is used up, which is when the connection's thread hands over and sleeps again. What it writes by itself (pongs,
+//! the reply to a Close) goes the way of everything else that is sent, through outbound.
+
+use super::frames::Frames;
+use crate::config::Config;
+use crate::outbound::Outbound;
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::wire;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Instant;
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error, Message};
+
+/// How much tungstenite reads at once; its default of 128 KiB would be spent on every idle connection.
+const READ_BUFFER_BYTES: usize = 2 << 10;
+
+/// The receiving side of one WebSocket connection.
+pub(super) struct WebSocket {
+    context: WebSocketContext,
+    frames: Frames,
+}
+
+impl WebSocket {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            // Each automatic reply is written at once, as one whole frame.
+            .write_buffer_size(0)
+            .max_message_size(Some(config.max_message_bytes))
+            .max_frame_size(Some(config.max_message_bytes));
+        Self { context: WebSocketContext::new(Role::Server, Some(limits)), frames: Frames::new(config, now) }
+    }
+
+    /// Since when a message is incomplete.
+    pub(super) fn assembling_since(&self) -> Option<Instant> {
+        self.frames.since()
+    }
+
+    /// Decodes what was received at `now`, until it is used up or the connection is ending.
+    ///
+    /// # Errors
+    /// Why the server has to end it. Messages before that were passed to `message`.
+    pub(super) fn decode(
+        &mut self,
+        received: &[u8],
+        now: Instant,
+        outbound: &Arc<Outbound>,
+        mut message: impl FnMut(Message),
+    ) -> Result<(), CloseReason> {
+        let (permitted, broken_bound) = self.frames.advance(received, now);
+        let mut pipe = Pipe { unread: &received[..permitted], outbound, close_code: None };
+        while !outbound.is_ending() {
+            match self.context.read(&mut pipe) {
+                Ok(Message::Close(frame)) => {
+                    // The reply is on its way out; it is written when the library is asked for the next message.
+                    pipe.close_code = Some(frame.map_or(1005, |frame| frame.code.into()));
+                }
+                Ok(decoded) => message(decoded),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => break,
+                Err(error) => return Err(reason_of(&error)),
+            }
+        }
+        broken_bound.map_or(Ok(()), Err)
+    }
+}
+
+/// What the library takes for its socket: bytes from memory in, whole frames to outbound out.
+struct Pipe<'a> {
+    unread: &'a [u8],
+    outbound: &'a Arc<Outbound>,
+    /// The code of the peer's Close, once it was read.
+    close_code: Option<u16>,
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.unread.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { self.unread.read(buffer) }
+    }
+}
+
+impl Write for Pipe<'_> {
+    /// Takes one whole frame. A connection that cannot be written to is noticed by its reader, so this never fails.
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        let bytes = wire::Bytes::copy_from_slice(frame);
+        match self.close_code {
+            Some(code) if wire::is_close(frame) => self.outbound.close_with(CloseKind::PeerClosed(code).into(), bytes),
+            _ => {
+                let _ = self.outbound.push([bytes]);
+            }
+        }
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The close code for a breach of the protocol (RFC 6455 §7.4.1).
+fn reason_of(error: &Error) -> CloseReason {
+    let kind = match error {
+        Error::Capacity(_) => CloseKind::TooBig,
+        Error::Utf8(_) => CloseKind::InvalidUtf8,
+        Error::Protocol(_) => CloseKind::ProtocolError,
+        _ => CloseKind::Internal,
+    };
+    let detail = match error {
+        // Its text repeats the peer's bytes.
+        Error::Utf8(_) => String::new(),
+        Error::Capacity(error) => error.to_string(),
+        Error::Protocol(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    CloseReason::new(kind, detail)
+}

@@ -1,0 +1,286 @@
+//! What a program that embeds heartwire may decide: who comes in, what passes, and what it wants to be told.
+
+use crate::auth::{Identity, Refusal};
+use crate::http::Head;
+use crate::outbound::{Outbound, Waiting};
+use crate::protocol::close::CloseReason;
+use crate::protocol::message::{Account, ErrorCode, Recipients, Room};
+use crate::router::{ConnectionId, ConnectionInfo, Frame, Handle, Push};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The embedding program's part of a server. Every method has a default, which lets everybody in and everything pass.
+///
+/// `authenticate` runs on the handshake's thread; all others run on the thread of the connection that they are about,
+/// one at a time. Each may block, for as long as it makes sense to keep that one client waiting: nobody else waits with
+/// it. A panic in any of them costs that connection, which is closed with 1011, and nothing else.
+pub trait Handler: Send + Sync + 'static {
+    /// Whether [`Handler::authenticate`] finds out who a client is. While it says no, the server refuses to listen
+    /// beyond loopback unless [`Config::allow_anonymous`](crate::Config::allow_anonymous) is set. Default false.
+    fn authenticates(&self) -> bool {
+        false
+    }
+
+    /// Says who is asking to connect. The default believes the `user_id` of the query.
+    ///
+    /// The handshake's deadline keeps running meanwhile.
+    ///
+    /// # Errors
+    /// The refusal that the client gets.
+    fn authenticate(&self, request: &Request) -> Result<Identity, Refusal> {
+        request.claimed_account().map(Identity::new)
+    }
+
+    /// A connection was registered: whatever is sent to its account from now on reaches it.
+    fn opened(&self, connection: &Connection) {
+        let _ = connection;
+    }
+
+    /// A client sends a message. It may be changed, consumed or refused; by default it is delivered.
+    fn message(&self, connection: &Connection, message: &mut Message<'_>) -> Verdict {
+        let _ = (connection, message);
+        Verdict::Deliver
+    }
+
+    /// A client wants to join a room. By default it may.
+    fn join(&self, connection: &Connection, room: &Room) -> Verdict {
+        let _ = (connection, room);
+        Verdict::Deliver
+    }
+
+    /// A message of the program's own protocol ([`Protocol::Raw`](crate::Protocol::Raw)) has arrived.
+    fn frame(&self, connection: &Connection, frame: Frame<'_>) {
+        let _ = (connection, frame);
+    }
+
+    /// A silence has reached one of the thresholds in [`Config::idle`](crate::Config::idle).
+    fn idle(&self, connection: &Connection, idle: Idle) {
+        let _ = (connection, idle);
+    }
+
+    /// A connection has ended. It is no longer registered; the last thing its thread does.
+    fn closed(&self, connection: &Connection, reason: &CloseReason, statistics: &Statistics) {
+        let _ = (connection, reason, statistics);
+    }
+}
+
+/// The handler that accepts every name: for servers on loopback, or behind something that authenticates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anonymous;
+
+impl Handler for Anonymous {}
+
+/// A request to connect, whose head was checked: well-formed, complete, Host and Origin permitted.
+pub struct Request {
+    pub(crate) head: Head,
+    pub(crate) client: SocketAddr,
+    pub(crate) token: Option<String>,
+}
+
+impl Request {
+    /// The path, escapes kept.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.path()
+    }
+
+    /// A parameter of the query, decoded.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.head.query(name)
+    }
+
+    /// A header; the first where it is repeated.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    /// The bearer token: from `Authorization`, from `?token=`, or from an offered subprotocol `bearer.TOKEN`.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// The client's address: that of the socket, or the one that a trusted proxy named (then with port 0).
+    #[must_use]
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The account that the client says it is, from `user_id`. Nothing has proved it.
+    ///
+    /// # Errors
+    /// 400 when there is none, or when it is not an account's name.
+    pub fn claimed_account(&self) -> Result<Account, Refusal> {
+        let name = self.query("user_id").ok_or_else(|| Refusal::bad_request("the parameter user_id is missing"))?;
+        Account::new(name).map_err(|error| Refusal::bad_request(format!("user_id: {error}")))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("head", &self.head).field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// A registered connection, as its handler sees it. Cheap to clone; it may outlive the connection.
+#[derive(Clone)]
+pub struct Connection {
+    pub(crate) info: Arc<ConnectionInfo>,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) handle: Handle,
+}
+
+impl Connection {
+    /// Its id, account, device and address.
+    #[must_use]
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &ConnectionId {
+        &self.info.id
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.info.account
+    }
+
+    /// The handle of its server.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Sends a message to this connection only, directly and without blocking; callable from any thread.
+    ///
+    /// # Errors
+    /// Why the connection is closing; the message was dropped.
+    pub fn send(&self, push: &Push) -> Result<(), CloseReason> {
+        self.outbound.push([push.frame().clone()])
+    }
+
+    /// Sends a message of the program's own protocol to this connection only, as [`Connection::send`] does.
+    ///
+    /// # Errors
+    /// Why the connection is closing; the message was dropped.
+    pub fn send_raw(&self, frame: Frame<'_>) -> Result<(), CloseReason> {
+        self.outbound.push([frame.encode()])
+    }
+
+    /// Ends this connection; without effect when it is closing already.
+    pub fn close(&self, reason: CloseReason) {
+        self.outbound.close(reason, Waiting::Drop);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.info).finish()
+    }
+}
+
+/// A message on its way from a client to others.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// To whom it goes; `None` for a broadcast.
+    pub to: Option<Recipients>,
+    pub(crate) content: Cow<'a, RawValue>,
+}
+
+impl Message<'_> {
+    /// The content as the sender wrote it: JSON text.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        self.content.get()
+    }
+
+    /// Replaces the content.
+    ///
+    /// # Errors
+    /// serde's, when the value cannot be written as JSON; the content stays.
+    pub fn set_content(&mut self, content: &impl Serialize) -> Result<(), serde_json::Error> {
+        self.content = Cow::Owned(to_raw_value(content)?);
+        Ok(())
+    }
+}
+
+/// What becomes of what a client asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes its way.
+    Deliver,
+    /// The handler took it: nobody else gets it, and the sender's `ack` says 0.
+    Consume,
+    /// The sender gets an `error` with this code and text.
+    Refuse(ErrorCode, String),
+}
+
+/// A silence of the length that [`IdleThresholds`](crate::config::IdleThresholds) names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Idle {
+    /// Which direction was silent.
+    pub kind: IdleKind,
+    /// True once per silence: the event comes again after every further threshold.
+    pub first: bool,
+    /// How long the silence has lasted.
+    pub silent_for: Duration,
+}
+
+impl Idle {
+    pub(crate) fn new(kind: IdleKind, first: bool, silent_for: Duration) -> Self {
+        Self { kind, first, silent_for }
+    }
+}
+
+/// The direction of a silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdleKind {
+    /// Nothing was received.
+    Reader,
+    /// Nothing was handed to the kernel.
+    Writer,
+    /// Neither.
+    All,
+}
+
+/// What a connection did in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// From its registration to its end.
+    pub duration: Duration,
+    /// Messages received, heartbeats included.
+    pub messages_received: u64,
+    /// Bytes received, framing included.
+    pub bytes_received: u64,
+    /// Frames handed to the kernel, greeting and pings included.
+    pub frames_sent: u64,
+    /// Bytes handed to the kernel.
+    pub bytes_sent: u64,
+    /// Frames that waited for it and were dropped when it closed.
+    pub frames_dropped: u64,
+    /// The most bytes that ever waited for it.
+    pub queue_high_water_bytes: usize,
+    /// Pings that the server sent.
+    pub pings_sent: u64,
+    /// Pings that were answered.
+    pub pings_answered: u64,
+    /// The last round trip of a ping.
+    pub last_round_trip: Option<Duration>,
+    /// The longest round trip of a ping.
+    pub max_round_trip: Option<Duration>,
+    /// How long before its end it was last heard.
+    pub last_heard: Duration,
+}

@@ -1,0 +1,258 @@
+//! The thread of one listening address: it accepts, finds a place, and starts a handshake; it reads no client's bytes.
+//!
+//! It never dies of an error: where the system has no descriptors left it waits, 10 ms at first and a second at most.
+
+use crate::config::Rate;
+use crate::connection::Shared;
+use crate::handshake::{self, Accepted};
+use crate::http::Response;
+use crate::limits::{Full, Places, TokenBucket};
+use crate::metrics::LogGate;
+use crate::protocol::message::ErrorCode;
+use crate::threads::{Wake, poll_timeout};
+use rustix::event::{PollFd, PollFlags, poll};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Connections that may wait to be accepted; the standard library asks for 128.
+const BACKLOG: i32 = 4_096;
+/// The kernel calls a socket writable while less than this is unsent, so that a peer that does not read pins little of
+/// its memory.
+const UNSENT_BYTES: u32 = 16 << 10;
+/// Refused sockets that are kept until their peer has had time to read why, and for how long.
+const MAX_LEAVING: usize = 32;
+const LEAVING: Duration = Duration::from_secs(1);
+const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// One listening address.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    wake: Wake,
+    stopping: AtomicBool,
+    places: Arc<Places>,
+    refused_log: LogGate,
+    error_log: LogGate,
+}
+
+impl Listener {
+    /// Listens. Accepted sockets inherit what is set here: no delay for small frames, a bound on how long sent bytes may
+    /// stay unacknowledged, and little unsent memory.
+    pub(crate) fn bind(address: SocketAddr, unacknowledged: Duration, places: Arc<Places>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        #[cfg(target_os = "linux")]
+        {
+            socket.set_tcp_user_timeout(Some(unacknowledged))?;
+            socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (unacknowledged, UNSENT_BYTES);
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        Ok(Self {
+            address: socket.local_addr()?,
+            socket,
+            wake: Wake::new()?,
+            stopping: AtomicBool::new(false),
+            places,
+            refused_log: LogGate::default(),
+            error_log: LogGate::default(),
+        })
+    }
+
+    /// The address, with the port that the system chose where 0 was asked for.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends [`Listener::run`].
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake.notify();
+    }
+
+    /// The listener's thread, until [`Listener::stop`].
+    pub(crate) fn run(&self, shared: &Arc<Shared>) {
+        let mut pace = Pace::new(shared.config.accepts_per_second);
+        let mut leaving = Leaving::default();
+        while !self.stopping.load(Ordering::Acquire) {
+            leaving.forget_expired(Instant::now());
+            if let Some(until) = pace.wait_until(Instant::now()) {
+                self.sleep(Some(until), false);
+                continue;
+            }
+            match self.socket.accept() {
+                Ok((socket, peer)) => {
+                    pace.accepted(Instant::now());
+                    self.admit(socket, peer, shared, &mut leaving);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.sleep(leaving.next_expiry(), true),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    pace.back_off(Instant::now());
+                    if let Some(others) = self.error_log.open(Instant::now()) {
+                        log::error!("cannot accept on {}: {error} ({others} more times in the meantime)", self.address);
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&self, socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, leaving: &mut Leaving) {
+        let now = Instant::now();
+        shared.metrics.accepted.add(1);
+        // Linux does not hand this flag down; others do.
+        #[cfg(not(target_os = "linux"))]
+        let _ = socket.set_nonblocking(false);
+        let socket = Arc::new(socket);
+        let why = match self.places.enter(&socket) {
+            Ok(permit) => {
+                let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit };
+                let for_thread = Arc::clone(shared);
+                let started = shared.crew.spawn("hw-handshake", shared.config.stack_bytes, move || {
+                    handshake::run(accepted, &for_thread);
+                });
+                match started {
+                    Ok(()) => return,
+                    Err(error) => format!("no thread for a handshake: {error}"),
+                }
+            }
+            Err(Full::Connections) => "as many connections as there may be".into(),
+            Err(Full::Handshakes) => "as many handshakes in progress as there may be".into(),
+            Err(Full::Closed) => "the server is stopping".into(),
+        };
+        shared.metrics.refused.add(1);
+        if let Some(others) = self.refused_log.open(now) {
+            log::warn!("refused {peer} with 503, and {others} others: {why}");
+        }
+        leaving.refuse(socket, now);
+    }
+
+    /// Sleeps until something happens: the deadline, a connection to accept, a stop.
+    fn sleep(&self, deadline: Option<Instant>, for_connections: bool) {
+        let mut polled = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
+        if for_connections {
+            polled.push(PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN));
+        }
+        // An interrupted or refused poll costs one more round, no more.
+        let _ = poll(&mut polled, poll_timeout(deadline, Instant::now()).as_ref());
+    }
+}
+
+/// Whether only the connection that was to be accepted is at fault; the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// How fast connections are accepted: at the configured rate, and slower while the system refuses.
+struct Pace {
+    bucket: Option<TokenBucket>,
+    back_off: Option<(Instant, Duration)>,
+}
+
+impl Pace {
+    fn new(per_second: Option<u32>) -> Self {
+        let rate = per_second.map(|n| Rate { per_second: n, burst: n });
+        Self { bucket: rate.map(|rate| TokenBucket::new(rate, Instant::now())), back_off: None }
+    }
+
+    /// When the next connection may be accepted, if that is not now.
+    fn wait_until(&self, now: Instant) -> Option<Instant> {
+        let paced = self.bucket.as_ref().map(|bucket| now + bucket.wait_for(1, now));
+        let backed_off = self.back_off.map(|(until, _)| until);
+        paced.max(backed_off).filter(|until| *until > now)
+    }
+
+    fn accepted(&mut self, now: Instant) {
+        self.back_off = None;
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(1, now);
+        }
+    }
+
+    fn back_off(&mut self, now: Instant) {
+        let wait = self.back_off.map_or(FIRST_BACK_OFF, |(_, last)| (last * 2).min(LONGEST_BACK_OFF));
+        self.back_off = Some((now + wait, wait));
+    }
+}
+
+/// Refused sockets: they got a 503, and a moment to read it before the close, which would otherwise be a reset.
+#[derive(Default)]
+struct Leaving(VecDeque<(Instant, Arc<TcpStream>)>);
+
+impl Leaving {
+    fn refuse(&mut self, socket: Arc<TcpStream>, now: Instant) {
+        let reason = ErrorCode::NotAvailable;
+        let response = Response::error(503, reason.code(), reason.reason(), "the server is full").retry_after(RETRY_AFTER);
+        // Best effort: who does not read its refusal is closed all the same, and nobody waits for it.
+        if SockRef::from(&*socket).set_nonblocking(true).is_ok() {
+            let _ = (&*socket).write(&response.to_bytes());
+            let _ = socket.shutdown(Shutdown::Write);
+            if self.0.len() >= MAX_LEAVING {
+                self.forget_first();
+            }
+            self.0.push_back((now + LEAVING, socket));
+        }
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        self.0.front().map(|(at, _)| *at)
+    }
+
+    fn forget_expired(&mut self, now: Instant) {
+        while self.next_expiry().is_some_and(|at| at <= now) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, socket)) = self.0.pop_front() {
+            // Read data is not answered by a reset.
+            let _ = (&*socket).read(&mut [0; 8 << 10]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_back_off_doubles_up_to_a_second_and_ends_with_a_success() {
+        let mut pace = Pace::new(None);
+        let now = Instant::now();
+        let waits: Vec<_> = (0..9)
+            .map(|_| {
+                pace.back_off(now);
+                pace.wait_until(now).unwrap() - now
+            })
+            .collect();
+        assert_eq!(waits[0], Duration::from_millis(10));
+        assert_eq!(waits[6], Duration::from_millis(640));
+        assert_eq!(waits[7..], [LONGEST_BACK_OFF; 2]);
+        pace.accepted(now);
+        assert_eq!(pace.wait_until(now), None);
+    }
+
+    #[test]
+    fn connections_beyond_the_rate_wait() {
+        let mut pace = Pace::new(Some(10));
+        let now = Instant::now();
+        (0..10).for_each(|_| pace.accepted(now));
+        let next = pace.wait_until(now).unwrap();
+        assert!(next > now && next <= now + Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,165 @@
+//! What the router is asked to do: by connections in batches, and by everybody else through the control inbox.
+
+use crate::auth::{Identity, Refusal};
+use crate::outbound::Outbound;
+use crate::protocol::close::CloseReason;
+use crate::protocol::message::{Account, FrameId, Presence, Recipients, Room};
+use crate::protocol::wire::Bytes;
+use crossbeam_channel::Sender;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// The router's name for a registered connection: its place, and a number that is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) slot: Slot,
+    pub(crate) serial: u64,
+}
+
+/// A place among the router's connections; it is used again after its connection has left.
+pub(crate) type Slot = u32;
+
+/// What one connection wants, decoded from one frame.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Deliver `frame`, which names its authenticated sender already.
+    Message { to: Recipients, frame: Bytes, id: Option<FrameId> },
+    /// Deliver `frame` to every other connection.
+    Broadcast { frame: Bytes, id: Option<FrameId> },
+    Join { room: Room, id: Option<FrameId> },
+    Leave { room: Room, id: Option<FrameId> },
+    Presence { accounts: Vec<Account>, watch: Option<bool>, id: Option<FrameId> },
+}
+
+/// What the data inbox carries.
+pub(crate) enum Data {
+    /// The commands that one connection's last bytes held, in order.
+    Batch { from: Key, commands: Vec<Command> },
+    /// A frame from the embedding program.
+    Push { to: Target, frame: Bytes, reply: Sender<Reach> },
+}
+
+/// What the control inbox carries. It is drained first, so that a flood of data delays none of it.
+pub(crate) enum Control {
+    Register { registration: Box<Registration>, outbound: Arc<Outbound>, reply: Sender<Result<Key, Refusal>> },
+    /// `commands` is how many the connection handed over in its life: those still in the data inbox count as its own.
+    Unregister { key: Key, commands: u64 },
+    Disconnect { target: Target, reason: CloseReason, reply: Sender<usize> },
+    JoinAccount { account: Account, room: Room, reply: Sender<bool> },
+    LeaveAccount { account: Account, room: Room, reply: Sender<bool> },
+    Presence { accounts: Vec<Account>, reply: Sender<Vec<Presence>> },
+    Connections { account: Account, reply: Sender<Vec<ConnectionInfo>> },
+    Population { reply: Sender<Population> },
+    /// No newcomers; everybody is told 1001, behind what waits for them, until `deadline`.
+    Drain { deadline: Instant },
+    /// End the router's thread.
+    Stop,
+    /// Panic, to see the server fail as a whole.
+    #[cfg(test)]
+    Panic,
+}
+
+/// A connection that wants to be known.
+pub(crate) struct Registration {
+    /// The number of the connection, never used again.
+    pub(crate) serial: u64,
+    pub(crate) identity: Identity,
+    /// The address that counts against the limit; `None` where none does.
+    pub(crate) limited_address: Option<IpAddr>,
+    pub(crate) info: ConnectionInfo,
+    /// The first bytes to go out: the 101 response, then the register frame. Nothing overtakes them.
+    pub(crate) greeting: Vec<Bytes>,
+}
+
+/// What is known of a registered connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Its id, which is never used again, not even after a restart.
+    pub id: ConnectionId,
+    /// Whose it is.
+    pub account: Account,
+    /// The label that the client gave it, or nothing.
+    pub device: String,
+    /// The client's address: that of the socket, or the one a trusted proxy named.
+    pub address: SocketAddr,
+    /// When it was registered.
+    pub since: SystemTime,
+}
+
+/// The id of a connection: unique among all servers and restarts. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub(crate) Arc<str>);
+
+impl ConnectionId {
+    /// The id as text, as it stands in the register frame.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which connections are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Every connection of these accounts; an account named twice counts once.
+    Accounts(Vec<Account>),
+    /// Every connection in this room.
+    Room(Room),
+    /// Every connection.
+    All,
+    /// This one.
+    Connection(ConnectionId),
+}
+
+impl From<Account> for Target {
+    fn from(account: Account) -> Self {
+        Self::Accounts(vec![account])
+    }
+}
+
+impl From<Vec<Account>> for Target {
+    fn from(accounts: Vec<Account>) -> Self {
+        Self::Accounts(accounts)
+    }
+}
+
+impl From<Room> for Target {
+    fn from(room: Room) -> Self {
+        Self::Room(room)
+    }
+}
+
+impl From<ConnectionId> for Target {
+    fn from(id: ConnectionId) -> Self {
+        Self::Connection(id)
+    }
+}
+
+/// Whom a send reached: connections it was handed to. Whether their peers read it, nobody can know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reach {
+    /// Accounts of which at least one connection was reached.
+    pub accounts: usize,
+    /// Connections reached.
+    pub connections: usize,
+    /// Accounts that were named but have no connection.
+    pub missing: Vec<Account>,
+}
+
+/// How many are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Population {
+    pub(crate) connections: usize,
+    pub(crate) accounts: usize,
+    pub(crate) rooms: usize,
+}

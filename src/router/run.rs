@@ -1,0 +1,222 @@
+//! The router's thread: takes what its inboxes hold, lets the state decide, and sends the outcome.
+
+use super::command::{Control, Data, Slot};
+use super::state::{Effect, State};
+use crate::config::Config;
+use crate::outbound::{Outbound, Waiting};
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::wire::Bytes;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many batches of data are taken before the control inbox is looked at again, and before anything is sent.
+const BATCHES_PER_TURN: usize = 64;
+
+/// The ends of the two inboxes from which the router takes.
+pub(super) struct Inboxes {
+    pub(super) control: Receiver<Control>,
+    pub(super) data: Receiver<Data>,
+}
+
+/// The router's thread, from the first registration to `Stop`.
+///
+/// A panic in the state fails the server: every connection is closed with 1011, and the panic goes on to the caller.
+pub(super) fn run(config: &Arc<Config>, inboxes: &Inboxes) {
+    let mut core = Core::new(config);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| serve(&mut core, inboxes))) {
+        core.fail();
+        resume_unwind(panic);
+    }
+}
+
+fn serve(core: &mut Core, inboxes: &Inboxes) {
+    loop {
+        while let Ok(control) = inboxes.control.try_recv() {
+            if core.control(control, inboxes).is_break() {
+                return;
+            }
+        }
+        let mut idle = false;
+        for _ in 0..BATCHES_PER_TURN {
+            match inboxes.data.try_recv() {
+                Ok(data) => core.data(data),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                    idle = true;
+                    break;
+                }
+            }
+        }
+        core.send_all();
+        if idle {
+            select! {
+                recv(inboxes.control) -> control => match control {
+                    Ok(control) => {
+                        if core.control(control, inboxes).is_break() {
+                            return;
+                        }
+                    }
+                    Err(_) => return,
+                },
+                recv(inboxes.data) -> data => match data {
+                    Ok(data) => core.data(data),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+}
+
+/// The state, and where its effects go.
+struct Core {
+    state: State,
+    outbounds: Vec<Option<Arc<Outbound>>>,
+    effects: Vec<Effect>,
+    /// Frames by connection, so that each connection costs one system call however many frames a turn brings it.
+    pending: Vec<Vec<Bytes>>,
+    touched: Vec<Slot>,
+}
+
+impl Core {
+    fn new(config: &Arc<Config>) -> Self {
+        Self {
+            state: State::new(Arc::clone(config)),
+            outbounds: Vec::new(),
+            effects: Vec::new(),
+            pending: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    fn data(&mut self, data: Data) {
+        match data {
+            Data::Batch { from, commands } => {
+                let now = Instant::now();
+                for command in commands {
+                    self.state.apply(from, command, now, &mut self.effects);
+                }
+            }
+            Data::Push { to, frame, reply } => answer(&reply, self.state.push(&to, &frame, &mut self.effects)),
+        }
+        self.sort_effects();
+    }
+
+    fn control(&mut self, control: Control, inboxes: &Inboxes) -> ControlFlow<()> {
+        match control {
+            Control::Register { registration, outbound, reply } => {
+                // Only the state knows the place; the write side must be there before the greeting is sent.
+                let registered = self.state.register(*registration, &mut self.effects);
+                if let Ok(key) = &registered {
+                    let end = key.slot as usize + 1;
+                    self.outbounds.resize_with(self.outbounds.len().max(end), || None);
+                    self.pending.resize_with(self.pending.len().max(end), Vec::new);
+                    self.outbounds[key.slot as usize] = Some(outbound);
+                }
+                self.send_now();
+                answer(&reply, registered);
+            }
+            Control::Unregister { key, commands } => self.state.unregister(key, commands, &mut self.effects),
+            Control::Disconnect { target, reason, reply } => {
+                let ended = self.state.disconnect(&target, &reason, &mut self.effects);
+                self.send_now();
+                answer(&reply, ended);
+            }
+            Control::JoinAccount { account, room, reply } => answer(&reply, self.state.join_account(&account, &room)),
+            Control::LeaveAccount { account, room, reply } => answer(&reply, self.state.leave_account(&account, &room)),
+            Control::Presence { accounts, reply } => answer(&reply, self.state.presence(&accounts)),
+            Control::Connections { account, reply } => answer(&reply, self.state.connections_of(&account)),
+            Control::Population { reply } => answer(&reply, self.state.population()),
+            Control::Drain { deadline } => {
+                // What was accepted before is delivered before the Close.
+                for data in inboxes.data.try_iter().take(inboxes.data.len()) {
+                    self.data(data);
+                }
+                self.drain(deadline);
+            }
+            Control::Stop => return ControlFlow::Break(()),
+            #[cfg(test)]
+            #[allow(clippy::panic)]
+            Control::Panic => panic!("on purpose"),
+        }
+        self.send_now();
+        ControlFlow::Continue(())
+    }
+
+    fn drain(&mut self, deadline: Instant) {
+        self.send_now();
+        let outbounds = self.state.drain().filter_map(|slot| self.outbounds.get(slot as usize)?.as_ref());
+        for outbound in outbounds {
+            outbound.close(CloseKind::GoingAway.into(), Waiting::KeepUntil(deadline));
+        }
+    }
+
+    fn send_now(&mut self) {
+        self.sort_effects();
+        self.send_all();
+    }
+
+    /// Puts the frames of the effects to their connections, and carries out the other effects in order with them.
+    fn sort_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, frame } => {
+                    let pending = &mut self.pending[to as usize];
+                    if pending.is_empty() {
+                        self.touched.push(to);
+                    }
+                    pending.push(frame);
+                }
+                Effect::Close { to, reason } => self.close(to, reason),
+                Effect::Forget { slot } => {
+                    self.pending[slot as usize].clear();
+                    self.outbounds[slot as usize] = None;
+                }
+            }
+        }
+        // Its capacity serves again.
+        self.effects = effects;
+    }
+
+    fn send_all(&mut self) {
+        while let Some(slot) = self.touched.pop() {
+            if self.send(slot).is_err() {
+                // It was cut, perhaps by this very push: nobody shall count it as reachable any longer.
+                self.state.detach(slot, &mut self.effects);
+                self.sort_effects();
+            }
+        }
+    }
+
+    fn send(&mut self, slot: Slot) -> Result<(), CloseReason> {
+        let frames = &mut self.pending[slot as usize];
+        match &self.outbounds[slot as usize] {
+            Some(outbound) if !frames.is_empty() => outbound.push(frames.drain(..)),
+            _ => {
+                frames.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn close(&mut self, slot: Slot, reason: CloseReason) {
+        // What was sent before the disconnection goes out before the Close; if that cuts it, that reason won.
+        let _ = self.send(slot);
+        if let Some(outbound) = &self.outbounds[slot as usize] {
+            outbound.close(reason, Waiting::Drop);
+        }
+    }
+
+    fn fail(&self) {
+        for outbound in self.outbounds.iter().flatten() {
+            outbound.close(CloseKind::Internal.into(), Waiting::Drop);
+        }
+    }
+}
+
+/// Answers whoever asked; one that has given up waiting needs no answer.
+fn answer<T>(reply: &Sender<T>, answer: T) {
+    let _ = reply.try_send(answer);
+}

@@ -1,0 +1,456 @@
+//! The router's state: who is connected, who is in which room, who watches whom, and what follows from each command.
+//!
+//! Pure: it does no I/O and reads no clock. What is to be done comes out as [`Effect`]s, in order.
+
+use super::accounts::Accounts;
+use super::command::{Command, ConnectionId, ConnectionInfo, Key, Population, Reach, Registration, Slot, Target};
+use super::rooms::Rooms;
+use crate::auth::Refusal;
+use crate::config::{Config, SingleConnection};
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::message::{
+    Account, ErrorCode, FrameId, MAX_ROOMS, MAX_ROOMS_PER_CONNECTION, MAX_WATCHED_PER_CONNECTION, Presence, Recipients,
+    Room,
+};
+use crate::protocol::native;
+use crate::protocol::wire::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is to be done after a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Push a frame to a connection.
+    Send { to: Slot, frame: Bytes },
+    /// Begin its close handshake.
+    Close { to: Slot, reason: CloseReason },
+    /// Forget its write side: its thread has ended.
+    Forget { slot: Slot },
+}
+
+/// Everything the router knows.
+pub(super) struct State {
+    config: Arc<Config>,
+    connections: Vec<Option<Connection>>,
+    free: Vec<Slot>,
+    by_id: HashMap<ConnectionId, Slot>,
+    accounts: Accounts,
+    rooms: Rooms,
+    addresses: HashMap<IpAddr, usize>,
+    draining: bool,
+}
+
+struct Connection {
+    serial: u64,
+    info: ConnectionInfo,
+    limited_address: Option<IpAddr>,
+    /// Its rooms; true for those it joined by itself, which are limited.
+    rooms: BTreeMap<Room, bool>,
+    watching: BTreeSet<Account>,
+    /// Whether it can be reached: it is listed under its account and in its rooms.
+    attached: bool,
+    /// How many of its commands were applied, and after how many it leaves: its unregistration overtakes them.
+    applied: u64,
+    leaves_after: Option<u64>,
+}
+
+impl State {
+    pub(super) fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            connections: Vec::new(),
+            free: Vec::new(),
+            by_id: HashMap::new(),
+            accounts: Accounts::default(),
+            rooms: Rooms::default(),
+            addresses: HashMap::new(),
+            draining: false,
+        }
+    }
+
+    /// Admits a connection; its greeting is the first thing it is sent.
+    ///
+    /// # Errors
+    /// The refusal, when the server is stopping or a limit of the account or the address is reached.
+    pub(super) fn register(&mut self, new: Registration, effects: &mut Vec<Effect>) -> Result<Key, Refusal> {
+        self.admit(&new)?;
+        let account = new.identity.account.clone();
+        if self.config.single == SingleConnection::Replace {
+            for older in self.accounts.connections(&account).to_vec() {
+                self.end(older, CloseKind::Replaced.into(), effects);
+            }
+        }
+        let rooms: BTreeSet<Room> = new.identity.rooms.into_iter().chain(self.accounts.rooms(&account).cloned()).collect();
+        if let Some(address) = new.limited_address {
+            *self.addresses.entry(address).or_default() += 1;
+        }
+        let connection = Connection {
+            serial: new.serial,
+            info: new.info,
+            limited_address: new.limited_address,
+            rooms: rooms.iter().cloned().map(|room| (room, false)).collect(),
+            watching: BTreeSet::new(),
+            attached: true,
+            applied: 0,
+            leaves_after: None,
+        };
+        let slot = self.place(connection);
+        effects.extend(new.greeting.into_iter().map(|frame| Effect::Send { to: slot, frame }));
+        for room in &rooms {
+            self.rooms.join(room, slot);
+        }
+        if self.accounts.attach(&account, slot) {
+            self.tell_watchers(&account, effects);
+        }
+        Ok(Key { slot, serial: new.serial })
+    }
+
+    /// A connection's thread has ended. Commands that it handed over before are still its own.
+    pub(super) fn unregister(&mut self, key: Key, commands: u64, effects: &mut Vec<Effect>) {
+        if self.connection(key).is_none() {
+            return;
+        }
+        self.detach(key.slot, effects);
+        effects.push(Effect::Forget { slot: key.slot });
+        if let Some(connection) = self.connection(key) {
+            connection.leaves_after = Some(commands);
+        }
+        self.remove_if_done(key);
+    }
+
+    /// Applies one command of a connection.
+    pub(super) fn apply(&mut self, from: Key, command: Command, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(connection) = self.connection(from) else { return };
+        connection.applied += 1;
+        match command {
+            Command::Message { to, frame, id } => self.message(from, &to, &frame, id.as_ref(), now, effects),
+            Command::Broadcast { frame, id } => self.broadcast(from, &frame, id.as_ref(), now, effects),
+            Command::Join { room, id } => self.join(from, room, id.as_ref(), effects),
+            Command::Leave { room, id } => self.leave(from, &room, id.as_ref(), effects),
+            Command::Presence { accounts, watch, id } => self.ask(from, &accounts, watch, id.as_ref(), effects),
+        }
+        self.remove_if_done(from);
+    }
+
+    /// Sends a frame of the embedding program.
+    pub(super) fn push(&mut self, to: &Target, frame: &Bytes, effects: &mut Vec<Effect>) -> Reach {
+        let slots = self.select(to);
+        let mut reach = Reach { connections: slots.len(), ..Reach::default() };
+        let accounts: BTreeSet<&Account> = slots.iter().filter_map(|slot| self.account(*slot)).collect();
+        reach.accounts = accounts.len();
+        if let Target::Accounts(named) = to {
+            let named: BTreeSet<&Account> = named.iter().collect();
+            reach.missing = named.difference(&accounts).copied().cloned().collect();
+        }
+        effects.extend(slots.into_iter().map(|to| Effect::Send { to, frame: frame.clone() }));
+        reach
+    }
+
+    /// Ends connections; says how many.
+    pub(super) fn disconnect(&mut self, target: &Target, reason: &CloseReason, effects: &mut Vec<Effect>) -> usize {
+        let slots = self.select(target);
+        for slot in &slots {
+            self.end(*slot, reason.clone(), effects);
+        }
+        slots.len()
+    }
+
+    /// Puts an account into a room: its connections, and those that come later. False when it was in it already.
+    pub(super) fn join_account(&mut self, account: &Account, room: &Room) -> bool {
+        for slot in self.accounts.connections(account) {
+            self.rooms.join(room, *slot);
+            if let Some(Some(connection)) = self.connections.get_mut(*slot as usize) {
+                connection.rooms.insert(room.clone(), false);
+            }
+        }
+        self.accounts.join(account, room.clone())
+    }
+
+    /// Takes an account, and each of its connections, out of a room. False when it had not been put into it.
+    pub(super) fn leave_account(&mut self, account: &Account, room: &Room) -> bool {
+        for slot in self.accounts.connections(account) {
+            self.rooms.leave(room, *slot);
+            if let Some(Some(connection)) = self.connections.get_mut(*slot as usize) {
+                connection.rooms.remove(room);
+            }
+        }
+        self.accounts.leave(account, room)
+    }
+
+    pub(super) fn presence(&self, accounts: &[Account]) -> Vec<Presence> {
+        accounts.iter().map(|account| self.presence_of(account)).collect()
+    }
+
+    /// The connections of an account, oldest first.
+    pub(super) fn connections_of(&self, account: &Account) -> Vec<ConnectionInfo> {
+        let slots = self.accounts.connections(account).iter();
+        slots.filter_map(|slot| Some(self.at(*slot)?.info.clone())).collect()
+    }
+
+    pub(super) fn population(&self) -> Population {
+        Population {
+            connections: self.connections.iter().flatten().filter(|connection| connection.attached).count(),
+            accounts: self.accounts.online(),
+            rooms: self.rooms.len(),
+        }
+    }
+
+    /// Refuses newcomers from now on and names those who are there.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Slot> {
+        self.draining = true;
+        (0..).zip(&self.connections).filter_map(|(slot, connection)| connection.as_ref().map(|_| slot))
+    }
+
+    /// Takes a connection that is closing out of everything through which it could be reached.
+    pub(super) fn detach(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        let Some(Some(connection)) = self.connections.get_mut(slot as usize) else { return };
+        if !std::mem::replace(&mut connection.attached, false) {
+            return;
+        }
+        let account = connection.info.account.clone();
+        for room in connection.rooms.keys() {
+            self.rooms.leave(room, slot);
+        }
+        for watched in std::mem::take(&mut connection.watching) {
+            self.accounts.unwatch(&watched, slot);
+        }
+        if self.accounts.detach(&account, slot) {
+            self.tell_watchers(&account, effects);
+        }
+    }
+
+    fn admit(&self, new: &Registration) -> Result<(), Refusal> {
+        let config = &self.config;
+        if self.draining {
+            return Err(Refusal::draining(config.reconnect_spread));
+        }
+        let from_address = new.limited_address.and_then(|address| self.addresses.get(&address)).copied().unwrap_or(0);
+        if let Some(most) = config.max_per_address.filter(|most| from_address >= *most) {
+            return Err(Refusal::connection_limit(format!("this address has {most} connections, the most it may have")));
+        }
+        let present = self.accounts.connections(&new.identity.account).len();
+        match (config.single, config.max_per_account) {
+            (SingleConnection::Refuse, _) if present > 0 => {
+                Err(Refusal::connection_limit("this account is connected already"))
+            }
+            (SingleConnection::Allow, Some(most)) if present >= most => {
+                Err(Refusal::connection_limit(format!("this account has {most} connections, the most it may have")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn message(
+        &mut self,
+        from: Key,
+        to: &Recipients,
+        frame: &Bytes,
+        id: Option<&FrameId>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let first = effects.len();
+        let recipients = |slot: &Slot| *slot != from.slot;
+        match to {
+            Recipients::Accounts(accounts) => {
+                let slots = accounts.iter().flat_map(|account| self.accounts.connections(account)).copied();
+                effects.extend(slots.filter(recipients).map(|to| Effect::Send { to, frame: frame.clone() }));
+            }
+            Recipients::Room(room) => {
+                if !self.at(from.slot).is_some_and(|sender| sender.rooms.contains_key(room)) {
+                    let message = "only members of a room may send to it";
+                    return effects.push(error(from, id, ErrorCode::PermissionDenied, message));
+                }
+                let slots = self.rooms.members(room).filter(recipients);
+                effects.extend(slots.map(|to| Effect::Send { to, frame: frame.clone() }));
+            }
+        }
+        self.settle(from, first, frame.len(), id, now, effects);
+    }
+
+    fn broadcast(
+        &mut self,
+        from: Key,
+        frame: &Bytes,
+        id: Option<&FrameId>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let first = effects.len();
+        let others = self.select(&Target::All).into_iter().filter(|slot| *slot != from.slot);
+        effects.extend(others.map(|to| Effect::Send { to, frame: frame.clone() }));
+        self.settle(from, first, frame.len(), id, now, effects);
+    }
+
+    /// Lets the deliveries behind `first` stand if the sender's account may cause them, and answers the sender.
+    fn settle(
+        &mut self,
+        from: Key,
+        first: usize,
+        bytes: usize,
+        id: Option<&FrameId>,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let delivered = effects.len() - first;
+        let account = self.account(from.slot).cloned();
+        if account.is_some_and(|account| !self.accounts.spend(&account, delivered, bytes, &self.config, now)) {
+            effects.truncate(first);
+            let message = "this account causes more deliveries than it may; nothing was delivered";
+            effects.push(error(from, id, ErrorCode::LimitExceeded, message));
+        } else {
+            effects.extend(acknowledge(from, id, delivered));
+        }
+    }
+
+    fn join(&mut self, from: Key, room: Room, id: Option<&FrameId>, effects: &mut Vec<Effect>) {
+        let (exists, rooms) = (self.rooms.exists(&room), self.rooms.len());
+        let Some(connection) = self.connection(from) else { return };
+        if !connection.rooms.contains_key(&room) {
+            let own = connection.rooms.values().filter(|own| **own).count();
+            let limit = if own >= MAX_ROOMS_PER_CONNECTION {
+                Some(format!("a connection may join {MAX_ROOMS_PER_CONNECTION} rooms"))
+            } else if !exists && rooms >= MAX_ROOMS {
+                Some(format!("this server keeps {MAX_ROOMS} rooms"))
+            } else {
+                None
+            };
+            if let Some(limit) = limit {
+                return effects.push(error(from, id, ErrorCode::LimitExceeded, &limit));
+            }
+            connection.rooms.insert(room.clone(), true);
+            if connection.attached {
+                self.rooms.join(&room, from.slot);
+            }
+        }
+        effects.extend(acknowledge(from, id, 0));
+    }
+
+    fn leave(&mut self, from: Key, room: &Room, id: Option<&FrameId>, effects: &mut Vec<Effect>) {
+        if let Some(connection) = self.connection(from) {
+            connection.rooms.remove(room);
+            self.rooms.leave(room, from.slot);
+        }
+        effects.extend(acknowledge(from, id, 0));
+    }
+
+    fn ask(
+        &mut self,
+        from: Key,
+        accounts: &[Account],
+        watch: Option<bool>,
+        id: Option<&FrameId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(connection) = self.connection(from).filter(|connection| connection.attached) else { return };
+        let watched = &mut connection.watching;
+        match watch {
+            Some(true) => {
+                let new: Vec<_> = accounts.iter().filter(|account| !watched.contains(*account)).cloned().collect();
+                if watched.len() + new.len() > MAX_WATCHED_PER_CONNECTION {
+                    let message = format!("a connection may watch {MAX_WATCHED_PER_CONNECTION} accounts");
+                    return effects.push(error(from, id, ErrorCode::LimitExceeded, &message));
+                }
+                watched.extend(new.iter().cloned());
+                new.iter().for_each(|account| self.accounts.watch(account, from.slot));
+            }
+            Some(false) => {
+                let known: Vec<_> = accounts.iter().filter(|account| watched.remove(*account)).collect();
+                known.into_iter().for_each(|account| self.accounts.unwatch(account, from.slot));
+            }
+            None => {}
+        }
+        let frame = native::presence(id, &self.presence(accounts));
+        effects.push(Effect::Send { to: from.slot, frame });
+    }
+
+    fn select(&self, target: &Target) -> Vec<Slot> {
+        match target {
+            Target::Accounts(accounts) => {
+                let accounts: BTreeSet<&Account> = accounts.iter().collect();
+                accounts.into_iter().flat_map(|account| self.accounts.connections(account)).copied().collect()
+            }
+            Target::Room(room) => self.rooms.members(room).collect(),
+            Target::All => {
+                let attached = |connection: &Option<Connection>| connection.as_ref().is_some_and(|c| c.attached);
+                (0..).zip(&self.connections).filter(|(_, connection)| attached(connection)).map(|(slot, _)| slot).collect()
+            }
+            Target::Connection(id) => {
+                let slot = self.by_id.get(id).copied();
+                slot.filter(|slot| self.at(*slot).is_some_and(|connection| connection.attached)).into_iter().collect()
+            }
+        }
+    }
+
+    fn end(&mut self, slot: Slot, reason: CloseReason, effects: &mut Vec<Effect>) {
+        self.detach(slot, effects);
+        effects.push(Effect::Close { to: slot, reason });
+    }
+
+    fn tell_watchers(&self, account: &Account, effects: &mut Vec<Effect>) {
+        let mut watchers = self.accounts.watchers(account).peekable();
+        if watchers.peek().is_some() {
+            let frame = native::presence(None, &[self.presence_of(account)]);
+            effects.extend(watchers.map(|to| Effect::Send { to, frame: frame.clone() }));
+        }
+    }
+
+    fn presence_of(&self, account: &Account) -> Presence {
+        Presence { account: account.clone(), connections: self.accounts.connections(account).len() }
+    }
+
+    fn place(&mut self, connection: Connection) -> Slot {
+        let id = connection.info.id.clone();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            // Threads run out long before numbers do.
+            Slot::try_from(self.connections.len() - 1).unwrap_or(Slot::MAX)
+        });
+        self.connections[slot as usize] = Some(connection);
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    fn remove_if_done(&mut self, key: Key) {
+        let done = |connection: &Connection| connection.leaves_after.is_some_and(|last| connection.applied >= last);
+        if !self.connection(key).is_some_and(|connection| done(connection)) {
+            return;
+        }
+        let Some(connection) = self.connections[key.slot as usize].take() else { return };
+        self.free.push(key.slot);
+        self.by_id.remove(&connection.info.id);
+        if let Some(address) = connection.limited_address
+            && let Some(count) = self.addresses.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+
+    fn connection(&mut self, key: Key) -> Option<&mut Connection> {
+        self.connections.get_mut(key.slot as usize)?.as_mut().filter(|connection| connection.serial == key.serial)
+    }
+
+    fn at(&self, slot: Slot) -> Option<&Connection> {
+        self.connections.get(slot as usize)?.as_ref()
+    }
+
+    fn account(&self, slot: Slot) -> Option<&Account> {
+        self.at(slot).map(|connection| &connection.info.account)
+    }
+}
+
+fn acknowledge(from: Key, id: Option<&FrameId>, delivered: usize) -> Option<Effect> {
+    id.map(|id| Effect::Send { to: from.slot, frame: native::ack(id, delivered) })
+}
+
+fn error(from: Key, id: Option<&FrameId>, code: ErrorCode, message: &str) -> Effect {
+    Effect::Send { to: from.slot, frame: native::error(id, code, message) }
+}
+
+#[cfg(test)]
+mod tests;

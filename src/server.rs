@@ -1,0 +1,184 @@
+//! The composition root: it builds the parts, starts their threads, owns every join, and knows in which order to stop.
+
+use crate::config::Config;
+use crate::connection::{Ids, Shared};
+use crate::error::Error;
+use crate::handler::Handler;
+use crate::limits::{Admission, Machine, Places, admission, thread_budget};
+use crate::listener::Listener;
+use crate::metrics::{LogGate, Metrics, Reminders};
+use crate::outbound::flusher::Flusher;
+use crate::router::{self, Handle};
+use crate::threads::Fate;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The router and the flusher.
+const CORE_THREADS: usize = 2;
+/// Their stack, and that of listeners: the router encodes and sends, nothing of it recurses.
+const CORE_STACK_BYTES: usize = 1 << 20;
+/// How long threads may take to end after their deadlines have passed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running server. Dropping it shuts it down, with the configured drain.
+///
+/// Two servers in one process do not know of each other.
+pub struct Server {
+    shared: Arc<Shared>,
+    listeners: Vec<Arc<Listener>>,
+    addresses: Vec<SocketAddr>,
+    places: Arc<Places>,
+    admission: Admission,
+    fate: Arc<Fate>,
+    stopped: bool,
+}
+
+impl Server {
+    /// Starts a server: when this returns, it listens.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::OpenToAll`], [`Error::Listen`], [`Error::NoRoom`] or [`Error::Start`]; no thread is
+    /// left behind then.
+    pub fn bind(config: Config, handler: impl Handler) -> Result<Self, Error> {
+        config.validate()?;
+        guard(&config, handler.authenticates())?;
+        let fixed_threads = CORE_THREADS + config.listen.len();
+        let admission = admission(config.max_connections, &thread_budget(&Machine::read()), fixed_threads)
+            .map_err(|error| Error::NoRoom(error.to_string()))?;
+        log::debug!("{admission}");
+        let places = Arc::new(Places::new(&admission));
+        let unacknowledged = config.heartbeat.times().timeout;
+        let listeners = config
+            .listen
+            .iter()
+            .map(|address| {
+                let listener = Listener::bind(*address, unacknowledged, Arc::clone(&places));
+                listener.map(Arc::new).map_err(|error| Error::Listen(*address, error))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = listeners.iter().map(|listener| listener.address()).collect();
+        let config = Arc::new(config);
+        let (router, inboxes) = router::inboxes(admission.max_connections);
+        let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
+        let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
+        let handle = Handle::new(router.clone(), Arc::clone(&flusher), Arc::clone(&metrics), Arc::clone(&fate));
+        let shared = Arc::new(Shared {
+            config: Arc::clone(&config),
+            handler: Arc::new(handler),
+            router,
+            handle,
+            flusher,
+            crew: Arc::default(),
+            metrics,
+            ids: Ids::default(),
+            overload_log: LogGate::default(),
+            reminders: Reminders::default(),
+        });
+        // From here on a failure drops the server, which stops what has been started.
+        let server = Self { shared, listeners, addresses, places, admission, fate, stopped: false };
+        server.start(config, inboxes)?;
+        Ok(server)
+    }
+
+    /// Where it listens, in the order configured, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many connections it bears, and which limit decided that; its `Display` also says how to raise it.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// A handle, which any thread may keep.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.shared.handle.clone()
+    }
+
+    /// Blocks until the server is asked to stop ([`Handle::stop`]) or fails.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when a thread without which there is no server has panicked.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.fate.wait().map_err(Error::Failed)
+    }
+
+    /// Stops: nobody new comes in, everybody is told 1001 behind what waits for them, and all threads are joined. Peers
+    /// that have not read everything within `within` are cut off.
+    ///
+    /// # Errors
+    /// [`Error::ThreadsLeft`] when some thread did not end, which a blocked handler can cause.
+    pub fn shutdown(mut self, within: Duration) -> Result<(), Error> {
+        self.stop(within)
+    }
+
+    fn start(&self, config: Arc<Config>, inboxes: router::Inboxes) -> Result<(), Error> {
+        let crew = &self.shared.crew;
+        let spawn = |name: &str, role: &'static str, body: Box<dyn FnOnce() + Send>| {
+            let fate = Arc::clone(&self.fate);
+            crew.spawn(name, CORE_STACK_BYTES, move || fate.guard(role, body)).map_err(Error::Start)
+        };
+        let flusher = Arc::clone(&self.shared.flusher);
+        spawn("hw-flusher", "the flusher", Box::new(move || flusher.run()))?;
+        spawn("hw-router", "the router", Box::new(move || router::run(&config, &inboxes)))?;
+        for listener in &self.listeners {
+            let (listener, shared) = (Arc::clone(listener), Arc::clone(&self.shared));
+            spawn("hw-listener", "a listener", Box::new(move || listener.run(&shared)))?;
+        }
+        Ok(())
+    }
+
+    /// The order in which it stops. Each step ends what only the steps before it could still start.
+    fn stop(&mut self, within: Duration) -> Result<(), Error> {
+        if std::mem::replace(&mut self.stopped, true) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + within;
+        let Shared { crew, router, flusher, config, .. } = &*self.shared;
+        // 1. Nobody is accepted any more, and handshakes in progress are refused as draining.
+        self.places.close();
+        self.listeners.iter().for_each(|listener| listener.stop());
+        // 2. The router refuses registrations and tells every connection 1001, behind what waits for it.
+        router.drain(deadline);
+        // 3. Peers answer and leave; the flusher cuts off those that have not by the deadline.
+        crew.wait_for(CORE_THREADS, deadline + config.linger + GRACE);
+        // 4. The core ends, which by now has nobody left to serve.
+        router.stop();
+        flusher.stop();
+        let left = crew.wait_for(0, Instant::now() + GRACE);
+        // 5. Whoever waits for the server learns that it is over.
+        self.fate.decide(Ok(()));
+        if left == 0 { Ok(()) } else { Err(Error::ThreadsLeft(left)) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let drain = self.shared.config.drain;
+        if let Err(error) = self.stop(drain) {
+            log::error!("the shutdown of a dropped server: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// A server that anybody can reach must know who it talks to, or be told that it need not.
+fn guard(config: &Config, authenticates: bool) -> Result<(), Error> {
+    if authenticates || config.allow_anonymous {
+        return Ok(());
+    }
+    match config.listen.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
+        Some(address) => Err(Error::OpenToAll(*address)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,225 @@
+//! Threads that are named, counted, joined as they end, and cannot take the process with them.
+
+use crossbeam_channel as channel;
+use std::any::Any;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Locks a mutex whose holder may have panicked: every holder here leaves the data whole between two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All threads of one server.
+///
+/// A finished thread that nobody joined keeps its memory maps, so each thread, as it ends, joins the one that ended
+/// before it: at most one is ever left over, and no thread is needed that only joins others.
+#[derive(Default)]
+pub(crate) struct Crew {
+    roster: Mutex<Roster>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Roster {
+    next: u64,
+    running: HashMap<u64, JoinHandle<()>>,
+    ended: Option<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// Starts a thread. A panic in `body` ends that thread only and is logged by it.
+    ///
+    /// # Errors
+    /// The system's, when it grants no further thread; `body` was dropped then.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        stack_bytes: usize,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        // Held across the spawn, so that the new thread finds itself on the roster even if it ends at once.
+        let mut roster = lock(&self.roster);
+        let id = roster.next;
+        let crew = Arc::clone(self);
+        let thread = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                let thread = std::thread::current();
+                log::error!("thread {} panicked: {}", thread.name().unwrap_or("?"), panic_text(&*panic));
+            }
+            crew.leave(id);
+        })?;
+        roster.next += 1;
+        roster.running.insert(id, thread);
+        Ok(())
+    }
+
+    /// Waits until at most `remaining` threads run, and joins those that ended; says how many still run.
+    pub(crate) fn wait_for(&self, remaining: usize, deadline: Instant) -> usize {
+        let mut roster = lock(&self.roster);
+        while roster.running.len() > remaining {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            roster = self.changed.wait_timeout(roster, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let (running, ended) = (roster.running.len(), roster.ended.take());
+        drop(roster);
+        join(ended);
+        running
+    }
+
+    fn leave(&self, id: u64) {
+        let mut roster = lock(&self.roster);
+        let own = roster.running.remove(&id);
+        let previous = std::mem::replace(&mut roster.ended, own);
+        self.changed.notify_all();
+        drop(roster);
+        join(previous);
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread {
+        // The body's panic was caught and logged; what is left of the thread cannot fail.
+        let _ = thread.join();
+    }
+}
+
+/// The message of a panic, where it has one.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// How a server came to its end, and the place where others wait for it.
+#[derive(Default)]
+pub(crate) struct Fate {
+    outcome: Mutex<Option<Result<(), String>>>,
+    decided: Condvar,
+}
+
+impl Fate {
+    /// Decides it, unless that was done before: the first outcome wins.
+    pub(crate) fn decide(&self, outcome: Result<(), String>) {
+        lock(&self.outcome).get_or_insert(outcome);
+        self.decided.notify_all();
+    }
+
+    /// Runs one of the threads without which there is no server: its panic fails the server.
+    pub(crate) fn guard(&self, role: &str, body: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+            let what = format!("{role} panicked: {}", panic_text(&*panic));
+            log::error!("the server fails: {what}");
+            self.decide(Err(what));
+        }
+    }
+
+    /// Blocks until it is decided.
+    pub(crate) fn wait(&self) -> Result<(), String> {
+        let mut outcome = lock(&self.outcome);
+        loop {
+            match &*outcome {
+                Some(outcome) => return outcome.clone(),
+                None => outcome = self.decided.wait(outcome).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+/// Wakes a thread that sleeps in `poll`, from any thread and at any time.
+pub(crate) struct Wake {
+    reader: UnixStream,
+    writer: UnixStream,
+}
+
+impl Wake {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Makes [`Wake::as_fd`] readable until the next [`Wake::clear`].
+    pub(crate) fn notify(&self) {
+        // A full pipe is a wake-up that is already on its way.
+        let _ = (&self.writer).write(&[1]);
+    }
+
+    /// Forgets all notifications so far.
+    pub(crate) fn clear(&self) {
+        let mut sink = [0; 64];
+        while matches!((&self.reader).read(&mut sink), Ok(n) if n > 0) {}
+    }
+
+    /// What to poll for reading.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+/// How long to wait in `poll` until `deadline`: rounded up to a millisecond, so that nobody wakes just before it.
+pub(crate) fn poll_timeout(deadline: Option<Instant>, now: Instant) -> Option<rustix::event::Timespec> {
+    deadline.map(|deadline| {
+        let wait = deadline.saturating_duration_since(now) + Duration::from_millis(1);
+        rustix::event::Timespec { tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: wait.subsec_nanos().into() }
+    })
+}
+
+/// The place for one answer, and where it is awaited.
+pub(crate) fn answer<T>() -> (channel::Sender<T>, channel::Receiver<T>) {
+    channel::bounded(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn threads_are_joined_as_they_end_and_a_panic_stays_in_its_thread() {
+        let crew = Arc::new(Crew::default());
+        for n in 0..50 {
+            crew.spawn("test-thread", 128 << 10, move || assert!(n % 2 == 0, "odd ones panic")).unwrap();
+        }
+        assert_eq!(crew.wait_for(0, Instant::now() + SOON), 0);
+        assert!(lock(&crew.roster).ended.is_none());
+    }
+
+    #[test]
+    fn waiting_for_a_thread_that_does_not_end_is_bounded() {
+        let crew = Arc::new(Crew::default());
+        let (release, held) = answer::<()>();
+        crew.spawn("test-thread", 128 << 10, move || drop(held.recv())).unwrap();
+        assert_eq!(crew.wait_for(0, Instant::now() + Duration::from_millis(10)), 1);
+        drop(release);
+        assert_eq!(crew.wait_for(0, Instant::now() + SOON), 0);
+    }
+
+    #[test]
+    fn the_first_outcome_wins() {
+        let fate = Fate::default();
+        fate.guard("the router", || panic!("on purpose"));
+        fate.decide(Ok(()));
+        assert_eq!(fate.wait(), Err("the router panicked: on purpose".into()));
+    }
+
+    #[test]
+    fn notifications_add_up_to_one_wake_up() {
+        let wake = Wake::new().unwrap();
+        for _ in 0..100_000 {
+            wake.notify();
+        }
+        wake.clear();
+        assert_eq!((&wake.reader).read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}
