@@ -238,7 +238,9 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         let same = |a: u128, b: u128, bits: u8| (a ^ b).leading_zeros() >= u32::from(bits);
         match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => same(u128::from(a.to_bits()) << 96, u128::from(b.to_bits()) << 96, self.prefix),
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                same(u128::from(a.to_bits()) << 96, u128::from(b.to_bits()) << 96, self.prefix)
+            }
             (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), self.prefix),
             _ => false,
         }
@@ -343,7 +345,9 @@ impl Config {
             return fail("heartbeat-interval and heartbeat-timeout must not be zero".into());
         }
         if interval >= timeout {
-            return fail(format!("heartbeat-interval ({interval:?}) must be less than heartbeat-timeout ({timeout:?})"));
+            return fail(format!(
+                "heartbeat-interval ({interval:?}) must be less than heartbeat-timeout ({timeout:?})"
+            ));
         }
         let (least, most) = (*self.heartbeat.negotiable.start(), *self.heartbeat.negotiable.end());
         if least.is_zero() || least > most {
@@ -358,12 +362,15 @@ impl Config {
     }
 
     fn validate_names(&self) -> Result<(), ConfigError> {
-        let path_ok = self.path.starts_with('/') && self.path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
+        let path_ok =
+            self.path.starts_with('/') && self.path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
         if !path_ok {
             return Err(ConfigError(format!("path {:?} must begin with / and hold neither ? nor #", self.path)));
         }
         if self.page && self.path == "/" {
-            return Err(ConfigError("the page lives at /: give the endpoint another path, or turn the page off".into()));
+            return Err(ConfigError(
+                "the page lives at /: give the endpoint another path, or turn the page off".into(),
+            ));
         }
         for origin in &self.origins {
             crate::http::Origin::parse(origin)

@@ -43,9 +43,8 @@ impl fmt::Display for Error {
                  authenticate, listen on loopback, or say allow-anonymous"
             ),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::NoRoom(why) => f.write_str(why),
             Self::Start(error) => write!(f, "cannot start: {error}"),
-            Self::Failed(why) => f.write_str(why),
+            Self::NoRoom(why) | Self::Failed(why) => f.write_str(why),
             Self::ThreadsLeft(count) => write!(f, "{count} threads did not end in time"),
         }
     }

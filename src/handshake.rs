@@ -86,7 +86,8 @@ fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection>
     let (device, promise) = parameters(&head)?;
     let token = head.bearer_token().map_err(|error| malformed(&error))?.map(str::to_owned);
     let request = Request { head, client, token };
-    let identity = authenticate(&request, shared).map_err(|refusal| Rejection::Refused(refusal, Some(upgrade.clone())))?;
+    let identity =
+        authenticate(&request, shared).map_err(|refusal| Rejection::Refused(refusal, Some(upgrade.clone())))?;
     let limited = !config.trusted_proxies.iter().any(|network| network.contains(client.ip()));
     Ok(Admitted {
         socket: accepted.socket,
@@ -213,7 +214,9 @@ fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
         return Err(Response::error(404, ErrorCode::BadRequest.code(), "not_found", &message).into());
     }
     if *head.method() != Method::GET {
-        return Err(Response::error(405, ErrorCode::BadRequest.code(), "method_not_allowed", "only GET is served").into());
+        return Err(
+            Response::error(405, ErrorCode::BadRequest.code(), "method_not_allowed", "only GET is served").into()
+        );
     }
     if head.headers().contains_key("transfer-encoding") || head.header("content-length").is_some_and(|n| n != "0") {
         return Err(bad_request("a GET has no body here").into());

@@ -196,7 +196,8 @@ struct Leaving(VecDeque<(Instant, Arc<TcpStream>)>);
 impl Leaving {
     fn refuse(&mut self, socket: Arc<TcpStream>, now: Instant) {
         let reason = ErrorCode::NotAvailable;
-        let response = Response::error(503, reason.code(), reason.reason(), "the server is full").retry_after(RETRY_AFTER);
+        let response =
+            Response::error(503, reason.code(), reason.reason(), "the server is full").retry_after(RETRY_AFTER);
         // Best effort: who does not read its refusal is closed all the same, and nobody waits for it.
         if SockRef::from(&*socket).set_nonblocking(true).is_ok() {
             let _ = (&*socket).write(&response.to_bytes());

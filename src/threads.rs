@@ -170,7 +170,10 @@ impl Wake {
 pub(crate) fn poll_timeout(deadline: Option<Instant>, now: Instant) -> Option<rustix::event::Timespec> {
     deadline.map(|deadline| {
         let wait = deadline.saturating_duration_since(now) + Duration::from_millis(1);
-        rustix::event::Timespec { tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: wait.subsec_nanos().into() }
+        rustix::event::Timespec {
+            tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        }
     })
 }
 

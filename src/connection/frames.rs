@@ -91,7 +91,11 @@ impl Frames {
         self.last = first_byte & 0x80 != 0;
         if self.control {
             let within = self.control_frames.as_mut().is_none_or(|bucket| bucket.take(1, now));
-            return if within { Ok(()) } else { Err(CloseReason::new(CloseKind::RateLimit, "too many control frames")) };
+            return if within {
+                Ok(())
+            } else {
+                Err(CloseReason::new(CloseKind::RateLimit, "too many control frames"))
+            };
         }
         self.fragments += 1;
         match self.max_fragments {

@@ -171,7 +171,8 @@ impl<'a> Life<'a> {
         let (now, config) = (Instant::now(), &shared.config);
         let Admitted { socket, accepted, deadline, client, limited_address, identity, device, promise, .. } = admitted;
         let (serial, id) = shared.ids.next();
-        let info = ConnectionInfo { id, account: identity.account.clone(), device, address: client, since: SystemTime::now() };
+        let info =
+            ConnectionInfo { id, account: identity.account.clone(), device, address: client, since: SystemTime::now() };
         let mut heartbeat = Heartbeat::new(config, accepted, now);
         if let Some(promise) = promise {
             heartbeat.promise(promise);
@@ -304,7 +305,8 @@ impl<'a> Life<'a> {
             statistics.frames_sent,
             statistics.frames_dropped,
         );
-        let told = catch_unwind(AssertUnwindSafe(|| self.shared.handler.closed(&self.connection, &reason, &statistics)));
+        let told =
+            catch_unwind(AssertUnwindSafe(|| self.shared.handler.closed(&self.connection, &reason, &statistics)));
         if told.is_err() {
             log::error!("the handler panicked in `closed` of {}", info.id);
         }
@@ -317,7 +319,13 @@ impl<'a> Life<'a> {
     }
 }
 
-fn statistics(heartbeat: &Heartbeat, dispatch: &Dispatch, sent: Sent, opened: Instant, bytes_received: u64) -> Statistics {
+fn statistics(
+    heartbeat: &Heartbeat,
+    dispatch: &Dispatch,
+    sent: Sent,
+    opened: Instant,
+    bytes_received: u64,
+) -> Statistics {
     let (now, pulse) = (Instant::now(), heartbeat.pulse());
     Statistics {
         duration: now.saturating_duration_since(opened),

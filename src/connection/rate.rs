@@ -38,7 +38,8 @@ impl MessageRate {
     /// Judges a message that has arrived at `now`.
     pub(super) fn judge(&mut self, now: Instant) -> Verdict {
         let within = self.bucket.as_mut().is_none_or(|bucket| bucket.take(1, now));
-        let a_second_ago = |then: Option<Instant>| then.is_none_or(|then| now.saturating_duration_since(then) >= SECOND);
+        let a_second_ago =
+            |then: Option<Instant>| then.is_none_or(|then| now.saturating_duration_since(then) >= SECOND);
         if a_second_ago(self.last_refused) {
             self.above_since = None;
         }

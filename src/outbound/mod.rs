@@ -235,8 +235,7 @@ impl Outbound {
 impl State {
     /// One message may be of any size; beyond that, bytes and messages are bounded.
     fn is_beyond(&self, bounds: &Bounds) -> bool {
-        self.queue.len() > 1
-            && (self.queue.bytes() > bounds.queue_bytes || self.queue.len() > bounds.queue_messages)
+        self.queue.len() > 1 && (self.queue.bytes() > bounds.queue_bytes || self.queue.len() > bounds.queue_messages)
     }
 
     /// Hands the kernel as much as it takes.
@@ -314,9 +313,10 @@ impl State {
         let blocked = if self.queue.is_empty() { None } else { self.socket.clone() };
         match self.phase {
             Phase::Open if self.queue.is_empty() => None,
-            Phase::Open => {
-                Some(Remaining { blocked, deadline: self.queue.head_since().map(|since| since + bounds.write_deadline) })
-            }
+            Phase::Open => Some(Remaining {
+                blocked,
+                deadline: self.queue.head_since().map(|since| since + bounds.write_deadline),
+            }),
             Phase::Closing | Phase::HalfClosed => Some(Remaining { blocked, deadline: self.give_up_at }),
             Phase::Dead => None,
         }

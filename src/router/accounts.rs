@@ -107,9 +107,7 @@ impl Accounts {
     }
 
     fn forget_if_idle(&mut self, account: &Account) {
-        let idle = |entry: &Entry| {
-            entry.connections.is_empty() && entry.rooms.is_empty() && entry.watchers.is_empty()
-        };
+        let idle = |entry: &Entry| entry.connections.is_empty() && entry.rooms.is_empty() && entry.watchers.is_empty();
         if self.entries.get(account).is_some_and(idle) {
             self.entries.remove(account);
         }
@@ -124,9 +122,8 @@ struct Allowance {
 
 impl Allowance {
     fn new(config: &Config, now: Instant) -> Self {
-        let bucket = |per_second: Option<u32>| {
-            per_second.map(|n| TokenBucket::new(Rate { per_second: n, burst: n }, now))
-        };
+        let bucket =
+            |per_second: Option<u32>| per_second.map(|n| TokenBucket::new(Rate { per_second: n, burst: n }, now));
         Self { deliveries: bucket(config.deliveries_per_second), bytes: bucket(config.delivered_bytes_per_second) }
     }
 

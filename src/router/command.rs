@@ -24,12 +24,29 @@ pub(crate) type Slot = u32;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Deliver `frame`, which names its authenticated sender already.
-    Message { to: Recipients, frame: Bytes, id: Option<FrameId> },
+    Message {
+        to: Recipients,
+        frame: Bytes,
+        id: Option<FrameId>,
+    },
     /// Deliver `frame` to every other connection.
-    Broadcast { frame: Bytes, id: Option<FrameId> },
-    Join { room: Room, id: Option<FrameId> },
-    Leave { room: Room, id: Option<FrameId> },
-    Presence { accounts: Vec<Account>, watch: Option<bool>, id: Option<FrameId> },
+    Broadcast {
+        frame: Bytes,
+        id: Option<FrameId>,
+    },
+    Join {
+        room: Room,
+        id: Option<FrameId>,
+    },
+    Leave {
+        room: Room,
+        id: Option<FrameId>,
+    },
+    Presence {
+        accounts: Vec<Account>,
+        watch: Option<bool>,
+        id: Option<FrameId>,
+    },
 }
 
 /// What the data inbox carries.
@@ -42,17 +59,46 @@ pub(crate) enum Data {
 
 /// What the control inbox carries. It is drained first, so that a flood of data delays none of it.
 pub(crate) enum Control {
-    Register { registration: Box<Registration>, outbound: Arc<Outbound>, reply: Sender<Result<Key, Refusal>> },
+    Register {
+        registration: Box<Registration>,
+        outbound: Arc<Outbound>,
+        reply: Sender<Result<Key, Refusal>>,
+    },
     /// `commands` is how many the connection handed over in its life: those still in the data inbox count as its own.
-    Unregister { key: Key, commands: u64 },
-    Disconnect { target: Target, reason: CloseReason, reply: Sender<usize> },
-    JoinAccount { account: Account, room: Room, reply: Sender<bool> },
-    LeaveAccount { account: Account, room: Room, reply: Sender<bool> },
-    Presence { accounts: Vec<Account>, reply: Sender<Vec<Presence>> },
-    Connections { account: Account, reply: Sender<Vec<ConnectionInfo>> },
-    Population { reply: Sender<Population> },
+    Unregister {
+        key: Key,
+        commands: u64,
+    },
+    Disconnect {
+        target: Target,
+        reason: CloseReason,
+        reply: Sender<usize>,
+    },
+    JoinAccount {
+        account: Account,
+        room: Room,
+        reply: Sender<bool>,
+    },
+    LeaveAccount {
+        account: Account,
+        room: Room,
+        reply: Sender<bool>,
+    },
+    Presence {
+        accounts: Vec<Account>,
+        reply: Sender<Vec<Presence>>,
+    },
+    Connections {
+        account: Account,
+        reply: Sender<Vec<ConnectionInfo>>,
+    },
+    Population {
+        reply: Sender<Population>,
+    },
     /// No newcomers; everybody is told 1001, behind what waits for them, until `deadline`.
-    Drain { deadline: Instant },
+    Drain {
+        deadline: Instant,
+    },
     /// End the router's thread.
     Stop,
     /// Panic, to see the server fail as a whole.

@@ -82,7 +82,8 @@ impl State {
                 self.end(older, CloseKind::Replaced.into(), effects);
             }
         }
-        let rooms: BTreeSet<Room> = new.identity.rooms.into_iter().chain(self.accounts.rooms(&account).cloned()).collect();
+        let rooms: BTreeSet<Room> =
+            new.identity.rooms.into_iter().chain(self.accounts.rooms(&account).cloned()).collect();
         if let Some(address) = new.limited_address {
             *self.addresses.entry(address).or_default() += 1;
         }
@@ -127,7 +128,7 @@ impl State {
         match command {
             Command::Message { to, frame, id } => self.message(from, &to, &frame, id.as_ref(), now, effects),
             Command::Broadcast { frame, id } => self.broadcast(from, &frame, id.as_ref(), now, effects),
-            Command::Join { room, id } => self.join(from, room, id.as_ref(), effects),
+            Command::Join { room, id } => self.join(from, &room, id.as_ref(), effects),
             Command::Leave { room, id } => self.leave(from, &room, id.as_ref(), effects),
             Command::Presence { accounts, watch, id } => self.ask(from, &accounts, watch, id.as_ref(), effects),
         }
@@ -228,7 +229,9 @@ impl State {
         }
         let from_address = new.limited_address.and_then(|address| self.addresses.get(&address)).copied().unwrap_or(0);
         if let Some(most) = config.max_per_address.filter(|most| from_address >= *most) {
-            return Err(Refusal::connection_limit(format!("this address has {most} connections, the most it may have")));
+            return Err(Refusal::connection_limit(format!(
+                "this address has {most} connections, the most it may have"
+            )));
         }
         let present = self.accounts.connections(&new.identity.account).len();
         match (config.single, config.max_per_account) {
@@ -270,14 +273,7 @@ impl State {
         self.settle(from, first, frame.len(), id, now, effects);
     }
 
-    fn broadcast(
-        &mut self,
-        from: Key,
-        frame: &Bytes,
-        id: Option<&FrameId>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn broadcast(&mut self, from: Key, frame: &Bytes, id: Option<&FrameId>, now: Instant, effects: &mut Vec<Effect>) {
         let first = effects.len();
         let others = self.select(&Target::All).into_iter().filter(|slot| *slot != from.slot);
         effects.extend(others.map(|to| Effect::Send { to, frame: frame.clone() }));
@@ -305,10 +301,10 @@ impl State {
         }
     }
 
-    fn join(&mut self, from: Key, room: Room, id: Option<&FrameId>, effects: &mut Vec<Effect>) {
-        let (exists, rooms) = (self.rooms.exists(&room), self.rooms.len());
+    fn join(&mut self, from: Key, room: &Room, id: Option<&FrameId>, effects: &mut Vec<Effect>) {
+        let (exists, rooms) = (self.rooms.exists(room), self.rooms.len());
         let Some(connection) = self.connection(from) else { return };
-        if !connection.rooms.contains_key(&room) {
+        if !connection.rooms.contains_key(room) {
             let own = connection.rooms.values().filter(|own| **own).count();
             let limit = if own >= MAX_ROOMS_PER_CONNECTION {
                 Some(format!("a connection may join {MAX_ROOMS_PER_CONNECTION} rooms"))
@@ -322,7 +318,7 @@ impl State {
             }
             connection.rooms.insert(room.clone(), true);
             if connection.attached {
-                self.rooms.join(&room, from.slot);
+                self.rooms.join(room, from.slot);
             }
         }
         effects.extend(acknowledge(from, id, 0));
@@ -375,7 +371,11 @@ impl State {
             Target::Room(room) => self.rooms.members(room).collect(),
             Target::All => {
                 let attached = |connection: &Option<Connection>| connection.as_ref().is_some_and(|c| c.attached);
-                (0..).zip(&self.connections).filter(|(_, connection)| attached(connection)).map(|(slot, _)| slot).collect()
+                (0..)
+                    .zip(&self.connections)
+                    .filter(|(_, connection)| attached(connection))
+                    .map(|(slot, _)| slot)
+                    .collect()
             }
             Target::Connection(id) => {
                 let slot = self.by_id.get(id).copied();
