@@ -41,12 +41,12 @@ pub(crate) fn run(accepted: Accepted, shared: &Arc<Shared>) {
     let socket = Arc::clone(&accepted.socket);
     match open(accepted, shared) {
         Ok(admitted) => start(admitted, shared),
-        Err(Rejection::Refused(refusal, upgrade)) => connection::refuse(socket, &refusal, upgrade.as_ref(), shared),
+        Err(Rejection::Refused(refusal, upgrade)) => connection::refuse(&socket, &refusal, upgrade.as_ref(), shared),
         Err(Rejection::Answered(response)) => {
             if response.status() != 200 {
                 shared.metrics.refused.add(1);
             }
-            connection::answer_and_leave(socket, response.to_bytes().into(), CloseKind::Normal.into(), shared);
+            connection::answer_and_leave(&socket, response.to_bytes().into(), CloseKind::Normal.into(), shared);
         }
         Err(Rejection::Gone) => {}
     }
@@ -68,7 +68,7 @@ impl From<Response> for Rejection {
     }
 }
 
-fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
+fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Box<Admitted>, Rejection> {
     let config = &*shared.config;
     let deadline = accepted.at + config.handshake_deadline;
     let trusted = config.trusted_proxies.iter().any(|network| network.contains(accepted.peer.ip()));
@@ -89,7 +89,7 @@ fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection>
     let identity =
         authenticate(&request, shared).map_err(|refusal| Rejection::Refused(refusal, Some(upgrade.clone())))?;
     let limited = !config.trusted_proxies.iter().any(|network| network.contains(client.ip()));
-    Ok(Admitted {
+    Ok(Box::new(Admitted {
         socket: accepted.socket,
         accepted: accepted.at,
         deadline,
@@ -101,11 +101,11 @@ fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection>
         upgrade,
         received,
         permit: accepted.permit,
-    })
+    }))
 }
 
 /// Starts the connection's thread while this one still has the socket, so that a refused thread is still a 503.
-fn start(admitted: Admitted, shared: &Arc<Shared>) {
+fn start(admitted: Box<Admitted>, shared: &Arc<Shared>) {
     let (socket, upgrade) = (Arc::clone(&admitted.socket), admitted.upgrade.clone());
     let for_thread = Arc::clone(shared);
     let stack_bytes = shared.config.stack_bytes;
@@ -113,7 +113,7 @@ fn start(admitted: Admitted, shared: &Arc<Shared>) {
     if let Err(error) = spawned {
         log::error!("no thread for a connection: {error}");
         let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
-        connection::refuse(socket, &refusal, Some(&upgrade), shared);
+        connection::refuse(&socket, &refusal, Some(&upgrade), shared);
     }
 }
 

@@ -202,7 +202,10 @@ mod tests {
     fn waiting_for_a_thread_that_does_not_end_is_bounded() {
         let crew = Arc::new(Crew::default());
         let (release, held) = answer::<()>();
-        crew.spawn("test-thread", 128 << 10, move || drop(held.recv())).unwrap();
+        crew.spawn("test-thread", 128 << 10, move || {
+            let _ = held.recv();
+        })
+        .unwrap();
         assert_eq!(crew.wait_for(0, Instant::now() + Duration::from_millis(10)), 1);
         drop(release);
         assert_eq!(crew.wait_for(0, Instant::now() + SOON), 0);

@@ -1,6 +1,6 @@
 //! What a message means: the clocks it touches, the commands it becomes, the answers it gets at once.
 
-use super::heartbeat::{Heartbeat, Sign};
+use super::heartbeat::{Heartbeat, Sign, times_for};
 use super::rate::{MessageRate, Verdict as RateVerdict};
 use crate::auth::Permissions;
 use crate::config::{Config, Protocol};
@@ -100,8 +100,8 @@ impl Dispatch {
         match frame {
             ClientFrame::Heartbeat { next } => {
                 heartbeat.heard(Sign::Beat, now);
-                if let Some(next) = next {
-                    heartbeat.promise(next);
+                if next.is_some() {
+                    heartbeat.set_times(times_for(&self.config.heartbeat, next));
                 }
                 self.answer(native::heartbeat(heartbeat.times()));
             }

@@ -3,11 +3,10 @@
 //! Every deadline is absolute. The connection's thread asks [`Heartbeat::step`] what is due, does it, and sleeps in
 //! `recv` until the instant that the last step named.
 
-use crate::config::{Config, IdleThresholds, Liveness};
+use crate::config::{self, Config, IdleThresholds, Liveness};
 use crate::handler::{Idle, IdleKind};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::HeartbeatTimes;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// What the clocks ask the connection's thread to do.
@@ -21,6 +20,15 @@ pub(crate) enum Step {
     Close(CloseReason),
     /// Nothing until then.
     Wait(Instant),
+}
+
+/// The deadlines of a client that promises to be heard every `promise`: its timeout becomes 1.5 times that, within the
+/// configured range, and it is probed 1.1 times the promise after its last sign of life, so that the probe does not
+/// itself keep alive the path whose patience the client measures.
+pub(crate) fn times_for(config: &config::Heartbeat, promise: Option<Duration>) -> HeartbeatTimes {
+    let Some(promise) = promise else { return config.times() };
+    let timeout = (promise.saturating_mul(3) / 2).clamp(*config.negotiable.start(), *config.negotiable.end());
+    HeartbeatTimes { interval: timeout * 11 / 15, timeout }
 }
 
 /// What was received, as far as liveness is concerned.
@@ -45,7 +53,6 @@ pub(crate) struct Pulse {
 pub(crate) struct Heartbeat {
     times: HeartbeatTimes,
     liveness: Liveness,
-    negotiable: RangeInclusive<Duration>,
     /// The last sign of life, in the configured sense.
     last_life: Instant,
     /// The last byte, whatever the configured sense.
@@ -63,13 +70,12 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     /// The clocks of a connection that was accepted at `accepted` and is alive `now`.
-    pub(crate) fn new(config: &Config, accepted: Instant, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, accepted: Instant, promise: Option<Duration>, now: Instant) -> Self {
         let IdleThresholds { reader, writer, all } = config.idle;
         let clock = |kind, threshold| IdleClock { kind, threshold, silent_since: now, told_at: None };
         Self {
-            times: config.heartbeat.times(),
+            times: times_for(&config.heartbeat, promise),
             liveness: config.heartbeat.liveness,
-            negotiable: config.heartbeat.negotiable.clone(),
             last_life: now,
             last_byte: now,
             ping: None,
@@ -118,13 +124,9 @@ impl Heartbeat {
         }
     }
 
-    /// The client promises to be heard at least this often: its timeout becomes 1.5 times that, within the configured
-    /// range, and it is probed 1.1 times the promise after its last sign of life, so that the probe does not itself
-    /// keep alive the path whose patience the client measures.
-    pub(crate) fn promise(&mut self, promise: Duration) {
-        let (least, most) = (*self.negotiable.start(), *self.negotiable.end());
-        let timeout = (promise.saturating_mul(3) / 2).clamp(least, most);
-        self.times = HeartbeatTimes { interval: timeout * 11 / 15, timeout };
+    /// From now on other deadlines hold, see [`times_for`].
+    pub(crate) fn set_times(&mut self, times: HeartbeatTimes) {
+        self.times = times;
     }
 
     /// Whether a message is being received, and since when.

@@ -90,20 +90,24 @@ pub(crate) struct Upgrade {
 }
 
 /// The life of one connection's thread.
-pub(crate) fn run(admitted: Admitted, shared: &Arc<Shared>) {
+///
+/// What an idle connection costs is above all the deepest its stack ever was. So its parts live on the heap, and each
+/// phase has a frame of its own, which is gone when the thread falls asleep.
+pub(crate) fn run(admitted: Box<Admitted>, shared: &Arc<Shared>) {
     admitted.permit.opened();
-    let (socket, upgrade) = (Arc::clone(&admitted.socket), admitted.upgrade.clone());
-    match Life::register(admitted, shared) {
-        Ok(mut life) => {
+    match register(&admitted, shared) {
+        Ok((connection, registered)) => {
+            let mut life = Life::new(*admitted, connection, registered, shared);
             life.live();
             life.end();
         }
-        Err(refusal) => refuse(socket, &refusal, Some(&upgrade), shared),
+        Err(refusal) => refuse(&admitted.socket, &refusal, Some(&admitted.upgrade), shared),
     }
 }
 
 /// Answers a client that does not come in, and sees to it that the answer is read. Runs on the client's own thread.
-pub(crate) fn refuse(socket: Arc<TcpStream>, refusal: &Refusal, upgrade: Option<&Upgrade>, shared: &Shared) {
+#[inline(never)]
+pub(crate) fn refuse(socket: &Arc<TcpStream>, refusal: &Refusal, upgrade: Option<&Upgrade>, shared: &Shared) {
     shared.metrics.refused.add(1);
     log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
     let answer = match upgrade.filter(|upgrade| upgrade.refuse_by_close) {
@@ -114,22 +118,63 @@ pub(crate) fn refuse(socket: Arc<TcpStream>, refusal: &Refusal, upgrade: Option<
 }
 
 /// Writes the last bytes of a connection that never was, and waits for the peer to have read them.
-pub(crate) fn answer_and_leave(socket: Arc<TcpStream>, answer: Bytes, reason: CloseReason, shared: &Shared) {
+pub(crate) fn answer_and_leave(socket: &Arc<TcpStream>, answer: Bytes, reason: CloseReason, shared: &Shared) {
     let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
-    let outbound = Arc::new(Outbound::new(Arc::clone(&socket), flusher, metrics, Instant::now()));
+    let outbound = Arc::new(Outbound::new(Arc::clone(socket), flusher, metrics, Instant::now()));
     outbound.close_with(reason.clone(), answer);
-    discard(&mut Receiver::new(socket), &outbound, shared.longest_close());
+    discard(&mut Receiver::new(Arc::clone(socket)), &outbound, shared.longest_close());
     outbound.finish(reason);
 }
 
 /// Reads and drops what still comes, until the peer closes too or the flusher loses patience: a socket closed with
 /// unread data would send a reset, which overtakes the answer.
+#[inline(never)]
 fn discard(receiver: &mut Receiver, outbound: &Outbound, longest: Duration) {
     let mut sink = [0; READ_BUFFER_BYTES];
     let deadline = Instant::now() + longest;
     while !outbound.is_dead() && Instant::now() < deadline {
         if receiver.receive(&mut sink, Instant::now() + Duration::from_secs(1)) == Received::End {
             return;
+        }
+    }
+}
+
+/// Asks the router to know this connection. Its first effect is the 101 response and, behind it in the same push, the
+/// register frame: nothing sent to the account afterwards is lost, and nothing comes before it.
+#[inline(never)]
+fn register<'a>(admitted: &Admitted, shared: &'a Shared) -> Result<(Connection, Registered<'a>), Refusal> {
+    let (serial, id) = shared.ids.next();
+    let identity = admitted.identity.clone();
+    let info = ConnectionInfo {
+        id,
+        account: identity.account.clone(),
+        device: admitted.device.clone(),
+        address: admitted.client,
+        since: SystemTime::now(),
+    };
+    let socket = Arc::clone(&admitted.socket);
+    let outbound = Outbound::new(socket, Arc::clone(&shared.flusher), Arc::clone(&shared.metrics), Instant::now());
+    let connection = Connection { info: Arc::new(info), outbound: Arc::new(outbound), handle: shared.handle.clone() };
+    let registration = Box::new(Registration {
+        serial,
+        identity,
+        limited_address: admitted.limited_address,
+        info: connection.info().clone(),
+        greeting: greeting(&connection, admitted, &shared.config),
+    });
+    let key = shared.router.register(registration, Arc::clone(&connection.outbound), admitted.deadline)?;
+    shared.metrics.opened.add(1);
+    Ok((connection, Registered { router: &shared.router, key, commands: 0 }))
+}
+
+#[inline(never)]
+fn greeting(connection: &Connection, admitted: &Admitted, config: &Config) -> Vec<Bytes> {
+    let response = admitted.upgrade.response.clone();
+    match config.protocol {
+        Protocol::Raw => vec![response],
+        Protocol::Native => {
+            let (id, times) = (connection.id().as_str(), heartbeat::times_for(&config.heartbeat, admitted.promise));
+            vec![response, native::register(id, connection.account(), times, config.reconnect_spread)]
         }
     }
 }
@@ -165,37 +210,18 @@ impl Drop for Registered<'_> {
 }
 
 impl<'a> Life<'a> {
-    /// Asks the router to know this connection. Its first effect is the 101 response and, behind it in the same push,
-    /// the register frame: nothing sent to the account afterwards is lost, and nothing comes before it.
-    fn register(admitted: Admitted, shared: &'a Arc<Shared>) -> Result<Self, Refusal> {
+    #[inline(never)]
+    fn new(admitted: Admitted, connection: Connection, registered: Registered<'a>, shared: &'a Shared) -> Box<Self> {
         let (now, config) = (Instant::now(), &shared.config);
-        let Admitted { socket, accepted, deadline, client, limited_address, identity, device, promise, .. } = admitted;
-        let (serial, id) = shared.ids.next();
-        let info =
-            ConnectionInfo { id, account: identity.account.clone(), device, address: client, since: SystemTime::now() };
-        let mut heartbeat = Heartbeat::new(config, accepted, now);
-        if let Some(promise) = promise {
-            heartbeat.promise(promise);
-        }
-        let mut greeting = vec![admitted.upgrade.response];
-        if config.protocol == Protocol::Native {
-            let id = info.id.as_str();
-            greeting.push(native::register(id, &info.account, heartbeat.times(), config.reconnect_spread));
-        }
-        let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
-        let outbound = Arc::new(Outbound::new(Arc::clone(&socket), flusher, metrics, now));
-        let permissions = identity.permissions;
-        let registration = Registration { serial, identity, limited_address, info: info.clone(), greeting };
-        let key = shared.router.register(registration, Arc::clone(&outbound), deadline)?;
-        let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
-        let dispatch =
-            Dispatch::new(connection.clone(), Arc::clone(&shared.handler), Arc::clone(config), permissions, now);
-        shared.metrics.opened.add(1);
-        Ok(Self {
+        let heartbeat = Heartbeat::new(config, admitted.accepted, admitted.promise, now);
+        let permissions = admitted.identity.permissions;
+        let handler = Arc::clone(&shared.handler);
+        let dispatch = Dispatch::new(connection.clone(), handler, Arc::clone(config), permissions, now);
+        Box::new(Self {
             shared,
             connection,
-            registered: Registered { router: &shared.router, key, commands: 0 },
-            receiver: Receiver::new(socket),
+            registered,
+            receiver: Receiver::new(admitted.socket),
             websocket: WebSocket::new(config, now),
             heartbeat,
             dispatch,
@@ -218,6 +244,7 @@ impl<'a> Life<'a> {
         }
     }
 
+    #[inline(never)]
     fn serve(&mut self) {
         self.shared.handler.opened(&self.connection);
         let received = std::mem::take(&mut self.received);
@@ -244,6 +271,7 @@ impl<'a> Life<'a> {
     }
 
     /// What one recv brought: it extends the deadlines, is decoded, and what it asks for is handed over at once.
+    #[inline(never)]
     fn take(&mut self, bytes: &[u8]) {
         let (now, outbound) = (Instant::now(), &self.connection.outbound);
         self.bytes_received += bytes.len() as u64;
@@ -283,7 +311,8 @@ impl<'a> Life<'a> {
     }
 
     /// Unregisters, lets go of the socket, and tells whoever wants to know.
-    fn end(self) {
+    #[inline(never)]
+    fn end(self: Box<Self>) {
         drop(self.registered);
         let (reason, sent) = self.connection.outbound.finish(CloseKind::PeerGone.into());
         self.shared.metrics.closed(reason.code());

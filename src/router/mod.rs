@@ -64,12 +64,11 @@ impl Router {
     /// The refusal of a limit, or 503 when the router does not answer until `deadline`.
     pub(crate) fn register(
         &self,
-        registration: Registration,
+        registration: Box<Registration>,
         outbound: Arc<Outbound>,
         deadline: Instant,
     ) -> Result<Key, Refusal> {
         let (reply, registered) = answer();
-        let registration = Box::new(registration);
         let overloaded = || Refusal::unavailable("the server is overloaded", PATIENCE);
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
