@@ -19,7 +19,8 @@ pub enum Error {
     NoRoom(String),
     /// The system refused something that a start needs.
     Start(io::Error),
-    /// A thread without which there is no server has panicked; every connection was closed with 1011.
+    /// A thread without which there is no server has panicked. If it was the router, every connection was closed with
+    /// 1011; otherwise they are told 1001 when the server is dropped.
     Failed(String),
     /// This many threads did not end in time, most likely because a handler is blocked. They were left behind.
     ThreadsLeft(usize),

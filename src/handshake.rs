@@ -38,15 +38,16 @@ pub(crate) struct Accepted {
 
 /// The handshake's thread.
 pub(crate) fn run(accepted: Accepted, shared: &Arc<Shared>) {
-    let socket = Arc::clone(&accepted.socket);
-    match open(accepted, shared) {
-        Ok(admitted) => start(admitted, shared),
-        Err(Rejection::Refused(refusal, upgrade)) => connection::refuse(&socket, &refusal, upgrade.as_ref(), shared),
+    let socket = &accepted.socket;
+    // Whoever is refused keeps its place until this thread ends.
+    match open(&accepted, shared) {
+        Ok(admitted) => start(admitted, accepted, shared),
+        Err(Rejection::Refused(refusal, upgrade)) => connection::refuse(socket, &refusal, upgrade.as_ref(), shared),
         Err(Rejection::Answered(response)) => {
             if response.status() != 200 {
                 shared.metrics.refused.add(1);
             }
-            connection::answer_and_leave(&socket, response.to_bytes().into(), CloseKind::Normal.into(), shared);
+            connection::answer_and_leave(socket, response.to_bytes().into(), CloseKind::Normal.into(), shared);
         }
         Err(Rejection::Gone) => {}
     }
@@ -68,11 +69,11 @@ impl From<Response> for Rejection {
     }
 }
 
-fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Box<Admitted>, Rejection> {
+fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
     let config = &*shared.config;
     let deadline = accepted.at + config.handshake_deadline;
     let trusted = config.trusted_proxies.iter().any(|network| network.contains(accepted.peer.ip()));
-    let mut reader = Reader::new(&accepted, deadline);
+    let mut reader = Reader::new(accepted, deadline);
     let announced = if trusted && config.proxy_protocol == ProxyProtocol::V2 { reader.proxy_header()? } else { None };
     let (head, received) = reader.head()?;
     let client = client_address(accepted.peer, announced, trusted, &head, config);
@@ -88,9 +89,12 @@ fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Box<Admitted>, Rejec
     let request = Request { head, client, token };
     let identity =
         authenticate(&request, shared).map_err(|refusal| Rejection::Refused(refusal, Some(upgrade.clone())))?;
+    if Instant::now() >= deadline {
+        let refusal = Refusal::unavailable("authentication took too long", RETRY_AFTER);
+        return Err(Rejection::Refused(refusal, Some(upgrade)));
+    }
     let limited = !config.trusted_proxies.iter().any(|network| network.contains(client.ip()));
-    Ok(Box::new(Admitted {
-        socket: accepted.socket,
+    Ok(Admitted {
         accepted: accepted.at,
         deadline,
         client,
@@ -100,17 +104,15 @@ fn open(accepted: Accepted, shared: &Arc<Shared>) -> Result<Box<Admitted>, Rejec
         promise,
         upgrade,
         received,
-        permit: accepted.permit,
-    }))
+    })
 }
 
 /// Starts the connection's thread while this one still has the socket, so that a refused thread is still a 503.
-fn start(admitted: Box<Admitted>, shared: &Arc<Shared>) {
-    let (socket, upgrade) = (Arc::clone(&admitted.socket), admitted.upgrade.clone());
-    let for_thread = Arc::clone(shared);
-    let stack_bytes = shared.config.stack_bytes;
-    let spawned = shared.crew.spawn("hw-connection", stack_bytes, move || connection::run(admitted, &for_thread));
-    if let Err(error) = spawned {
+fn start(admitted: Admitted, accepted: Accepted, shared: &Arc<Shared>) {
+    let (socket, upgrade) = (Arc::clone(&accepted.socket), admitted.upgrade.clone());
+    let newcomer = admitted.prepare(accepted.socket, accepted.permit, shared);
+    if let Err(error) = shared.crew.spawn("hw-connection", shared.config.stack_bytes, move || connection::run(newcomer))
+    {
         log::error!("no thread for a connection: {error}");
         let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
         connection::refuse(&socket, &refusal, Some(&upgrade), shared);

@@ -28,6 +28,10 @@ const UNSENT_BYTES: u32 = 16 << 10;
 /// Refused sockets that are kept until their peer has had time to read why, and for how long.
 const MAX_LEAVING: usize = 32;
 const LEAVING: Duration = Duration::from_secs(1);
+/// How many stacks of a connection the stack of a handshake is. It is large enough for whatever authenticates, and too
+/// large for the C library to give it to a connection afterwards (glibc reuses up to four times what is asked for): an
+/// idle connection would keep resident what the handshake before it had touched.
+const HANDSHAKE_STACKS: usize = 8;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -121,9 +125,9 @@ impl Listener {
             Ok(permit) => {
                 let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit };
                 let for_thread = Arc::clone(shared);
-                let started = shared.crew.spawn("hw-handshake", shared.config.stack_bytes, move || {
-                    handshake::run(accepted, &for_thread);
-                });
+                let stack_bytes = HANDSHAKE_STACKS * shared.config.stack_bytes;
+                let started =
+                    shared.crew.spawn("hw-handshake", stack_bytes, move || handshake::run(accepted, &for_thread));
                 match started {
                     Ok(()) => return,
                     Err(error) => format!("no thread for a handshake: {error}"),
@@ -197,7 +201,8 @@ impl Leaving {
     fn refuse(&mut self, socket: Arc<TcpStream>, now: Instant) {
         let reason = ErrorCode::NotAvailable;
         let response =
-            Response::error(503, reason.code(), reason.reason(), "the server is full").retry_after(RETRY_AFTER);
+            Response::error(503, reason.code(), reason.reason(), "the server takes no further connection now")
+                .retry_after(RETRY_AFTER);
         // Best effort: who does not read its refusal is closed all the same, and nobody waits for it.
         if SockRef::from(&*socket).set_nonblocking(true).is_ok() {
             let _ = (&*socket).write(&response.to_bytes());

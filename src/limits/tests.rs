@@ -76,10 +76,16 @@ fn connections_handshakes_and_fixed_threads_all_take_their_part() {
         let admission = admission(None, &budget(room as u64 + 7), 7).unwrap();
         let threads = |connections: usize| connections + (connections / 4).max(1);
         let Admission { max_connections, max_handshakes, .. } = admission;
-        assert_eq!(max_handshakes, (max_connections / 4).max(1));
-        assert!(max_connections >= 1 && threads(max_connections) <= room, "{max_connections} do not fit into {room}");
+        assert!(max_handshakes >= (max_connections / 4).max(1));
+        assert!(max_connections >= 1 && max_connections + max_handshakes <= room, "too many for {room}");
         assert!(threads(max_connections + 1) > room, "{max_connections} leave some of {room} unused");
     }
+}
+
+#[test]
+fn a_small_server_lets_its_clients_come_at_once() {
+    let handshakes = |max| admission(Some(max), &budget(10_000), 7).unwrap().max_handshakes;
+    assert_eq!([1, 4, 16, 64, 100].map(handshakes), [1, 4, 16, 16, 25]);
 }
 
 #[test]

@@ -128,7 +128,13 @@ impl Allowance {
     }
 
     fn spend(&mut self, deliveries: u64, bytes: u64, now: Instant) -> bool {
-        let take = |bucket: &mut Option<TokenBucket>, n| bucket.as_mut().is_none_or(|bucket| bucket.take(n, now));
-        take(&mut self.deliveries, deliveries) && take(&mut self.bytes, bytes)
+        let has =
+            |bucket: &Option<TokenBucket>, n| bucket.as_ref().is_none_or(|bucket| bucket.wait_for(n, now).is_zero());
+        let enough = has(&self.deliveries, deliveries) && has(&self.bytes, bytes);
+        if enough {
+            self.deliveries.as_mut().map(|bucket| bucket.take(deliveries, now));
+            self.bytes.as_mut().map(|bucket| bucket.take(bytes, now));
+        }
+        enough
     }
 }

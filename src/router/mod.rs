@@ -61,7 +61,7 @@ impl Router {
     /// Registers a connection, whose greeting then goes out before anything else.
     ///
     /// # Errors
-    /// The refusal of a limit, or 503 when the router does not answer until `deadline`.
+    /// The refusal of a limit, or 503 when the router cannot be asked until `deadline`.
     pub(crate) fn register(
         &self,
         registration: Box<Registration>,
@@ -73,7 +73,9 @@ impl Router {
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
             .map_err(|_| overloaded())?;
-        registered.recv_deadline(deadline).map_err(|_| overloaded())?
+        // Once asked, its word is final: the router never blocks, and whoever gave up waiting would leave behind a
+        // registered connection that no thread serves.
+        registered.recv().map_err(|_| overloaded())?
     }
 
     /// Hands over what one recv brought. Waits for room, 5 s at most.

@@ -1,0 +1,122 @@
+//! From a client that was let in to a connection that only has to be registered. Runs on the handshake's thread.
+
+use super::dispatch::Dispatch;
+use super::heartbeat::Heartbeat;
+use super::receiver::Receiver;
+use super::websocket::WebSocket;
+use super::{Life, Shared};
+use crate::auth::Identity;
+use crate::config::Protocol;
+use crate::handler::Connection;
+use crate::limits::Permit;
+use crate::outbound::Outbound;
+use crate::protocol::native;
+use crate::protocol::wire::Bytes;
+use crate::router::command::Registration;
+use crate::router::{ConnectionId, ConnectionInfo};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A client that was let in: what its handshake found out.
+pub(crate) struct Admitted {
+    pub(crate) accepted: Instant,
+    /// The end of the handshake, registration included.
+    pub(crate) deadline: Instant,
+    pub(crate) client: SocketAddr,
+    /// The address that counts against the limit; `None` where none does.
+    pub(crate) limited_address: Option<IpAddr>,
+    pub(crate) identity: Identity,
+    pub(crate) device: String,
+    /// How often the client promises to be heard.
+    pub(crate) promise: Option<Duration>,
+    pub(crate) upgrade: Upgrade,
+    /// What came behind the request: the client's first frames, perhaps.
+    pub(crate) received: Vec<u8>,
+}
+
+/// A client that waits to be registered: everything that its thread needs, made by the handshake's thread.
+pub(crate) struct Newcomer {
+    pub(super) life: Box<Life>,
+    pub(super) registration: Box<Registration>,
+    pub(super) deadline: Instant,
+    pub(super) upgrade: Upgrade,
+}
+
+impl Admitted {
+    /// Builds the connection, of which nobody knows yet.
+    pub(crate) fn prepare(self, socket: Arc<TcpStream>, permit: Permit, shared: &Arc<Shared>) -> Newcomer {
+        let (now, config) = (Instant::now(), &shared.config);
+        let (serial, id) = shared.ids.next();
+        let info = ConnectionInfo {
+            id,
+            account: self.identity.account.clone(),
+            device: self.device,
+            address: self.client,
+            since: SystemTime::now(),
+        };
+        let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
+        let outbound = Arc::new(Outbound::new(Arc::clone(&socket), flusher, metrics, now));
+        let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
+        let heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
+        let mut greeting = vec![self.upgrade.response.clone()];
+        if config.protocol == Protocol::Native {
+            let (id, account) = (connection.id().as_str(), connection.account());
+            greeting.push(native::register(id, account, heartbeat.times(), config.reconnect_spread));
+        }
+        let (handler, permissions) = (Arc::clone(&shared.handler), self.identity.permissions);
+        let registration = Registration {
+            serial,
+            identity: self.identity,
+            limited_address: self.limited_address,
+            info: connection.info().clone(),
+            greeting,
+        };
+        let life = Life {
+            shared: Arc::clone(shared),
+            dispatch: Dispatch::new(connection.clone(), handler, Arc::clone(config), permissions, now),
+            connection,
+            receiver: Receiver::new(socket),
+            websocket: WebSocket::new(config, now),
+            heartbeat,
+            received: self.received,
+            opened: now,
+            bytes_received: 0,
+            permit,
+        };
+        let (life, registration) = (Box::new(life), Box::new(registration));
+        Newcomer { life, registration, deadline: self.deadline, upgrade: self.upgrade }
+    }
+}
+
+/// How a client is told whether it may come in.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrade {
+    /// The complete 101 response.
+    pub(crate) response: Bytes,
+    /// Whether a refusal is an upgrade followed by a Close, for browsers, which see no response.
+    pub(crate) refuse_by_close: bool,
+}
+
+/// Names connections. The first part is the server's own and differs after each start, so no id ever comes twice.
+pub(crate) struct Ids {
+    server: String,
+    next: AtomicU64,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        // The hasher's keys come from the system's random numbers.
+        let server = RandomState::new().hash_one((SystemTime::now(), std::process::id()));
+        Self { server: format!("{server:016x}"), next: AtomicU64::new(1) }
+    }
+}
+
+impl Ids {
+    fn next(&self) -> (u64, ConnectionId) {
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        (serial, ConnectionId(format!("{}-{serial:x}", self.server).into()))
+    }
+}
