@@ -117,22 +117,3 @@ impl Refusal {
         CloseReason::new(self.close, self.message.clone())
     }
 }
-
-/// Whether two secrets are equal, in a time that depends on their lengths only.
-#[must_use]
-pub fn secrets_equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && std::hint::black_box(a.iter().zip(b).fold(0, |differing, (x, y)| differing | (x ^ y))) == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_equal_only_when_every_byte_is() {
-        assert!(secrets_equal(b"", b""));
-        assert!(secrets_equal(b"token", b"token"));
-        assert!(!secrets_equal(b"token", b"tokem"));
-        assert!(!secrets_equal(b"token", b"token2"));
-    }
-}

@@ -1,7 +1,53 @@
 //! heartwire: a WebSocket messaging and push server without an async runtime.
+//!
+//! One OS thread per connection sleeps in `recv`, and the timeout of that `recv` is the deadline that every heartbeat
+//! extends. One router thread, behind bounded channels, moves messages between accounts. Whoever sends to a client
+//! writes to its socket without blocking; what the kernel does not take waits in a bounded queue.
+//!
+//! ```text
+//!             accept         handshake                one per connection: reads only
+//!   clients ─▶ listener ─▶ HTTP head, auth ─▶ connection ───────────┐ commands, one hand-over per recv
+//!                                                                   ▼
+//!                                               router: state (accounts, rooms), inbox and control inbox
+//!                                                                   │ bytes, one send per connection and turn
+//!                                                                   ▼
+//!                                     outbound: write side + bounded queue ─▶ socket   (flusher: only what would block)
+//! ```
+//!
+//! # Use
+//!
+//! ```no_run
+//! use heartwire::{Anonymous, Config, Server};
+//!
+//! # fn main() -> Result<(), heartwire::Error> {
+//! let server = Server::bind(Config::default(), Anonymous)?; // listens on 127.0.0.1:8080
+//! server.wait() // until `Handle::stop`, or a failure
+//! # }
+//! ```
+//!
+//! A [`Server`] is started with a [`Config`] and a [`Handler`], which says who comes in and what passes. Its [`Handle`]
+//! sends, from any thread. With [`Protocol::Native`] clients speak the JSON protocol of `docs/protocol.md`; with
+//! [`Protocol::Raw`] every message goes to the handler, and what it means is yours.
+//!
+//! # How to read the source
+//!
+//! A module is a kind of thread, or a pure thing that no thread owns. Start with `connection`, whose `run` is the life of
+//! a connection's thread, and follow a message: `connection` decodes and dispatches it, `router` decides who gets it,
+//! `outbound` sends it. `handshake` and `listener` are what came before, `server` is what holds it together. `protocol`,
+//! `config`, `limits`, `http` and `proxy` do no I/O on sockets and own no thread.
+//!
+//! # What always holds
+//!
+//! - The router's state does no I/O and reads no clock; the heartbeat's clocks take `now` as an argument.
+//! - After the handshake only `outbound` writes to a socket, whole frames at a time, and never blocks.
+//! - Every channel and every queue is bounded; every deadline is an absolute `Instant`.
+//! - Registration precedes the first byte out, and a guard's drop unregisters.
+//! - Every thread is named, joined as it ends, and cannot take the process with it.
+//!
+//! What is deliberately absent: an async runtime, `unsafe`, compression, TLS, history. `docs/architecture.md` says why.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod auth;
+mod auth;
 pub mod config;
 mod connection;
 mod error;
@@ -14,7 +60,7 @@ mod metrics;
 mod outbound;
 mod page;
 mod printable;
-pub mod protocol;
+mod protocol;
 mod proxy;
 mod router;
 mod server;
@@ -26,6 +72,12 @@ pub use error::Error;
 pub use handler::{Anonymous, Connection, Handler, Idle, IdleKind, Message, Request, Statistics, Verdict};
 pub use limits::Admission;
 pub use protocol::close::{CloseKind, CloseReason, Reconnect};
-pub use protocol::message::{Account, ErrorCode, Presence, Recipients, Room};
+pub use protocol::message::{Account, ErrorCode, FrameId, HeartbeatTimes, InvalidName, Presence, Recipients, Room};
+pub use protocol::native::InvalidPushType;
 pub use router::{ConnectionId, ConnectionInfo, Counts, Frame, Handle, InvalidPush, Push, Reach, SendError, Target};
 pub use server::Server;
+
+/// The README's examples are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -116,7 +116,7 @@ impl Dispatch {
                     self.error(id.as_ref(), ErrorCode::PermissionDenied, "this account may not see who is online");
                 }
             }
-            ClientFrame::Token { id, .. } => {
+            ClientFrame::Token { id } => {
                 self.error(id.as_ref(), ErrorCode::NotAvailable, "this server does not renew tokens");
             }
         }

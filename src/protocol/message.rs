@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest name of an account, in bytes of UTF-8.
-pub const MAX_ACCOUNT_BYTES: usize = 128;
+pub(crate) const MAX_ACCOUNT_BYTES: usize = 128;
 /// The longest name of a room, in bytes of UTF-8.
-pub const MAX_ROOM_BYTES: usize = 128;
+pub(crate) const MAX_ROOM_BYTES: usize = 128;
 /// The longest id that a client may give a frame, in bytes of UTF-8.
-pub const MAX_ID_BYTES: usize = 64;
+pub(crate) const MAX_ID_BYTES: usize = 64;
 /// The longest device label, in bytes of UTF-8.
-pub const MAX_DEVICE_BYTES: usize = 64;
+pub(crate) const MAX_DEVICE_BYTES: usize = 64;
 /// How many accounts one message or one presence question may name.
-pub const MAX_ACCOUNTS_PER_FRAME: usize = 256;
+pub(crate) const MAX_ACCOUNTS_PER_FRAME: usize = 256;
 /// How many rooms one connection may be in by its own `join` frames.
-pub const MAX_ROOMS_PER_CONNECTION: usize = 64;
+pub(crate) const MAX_ROOMS_PER_CONNECTION: usize = 64;
 /// How many rooms a server keeps in all.
-pub const MAX_ROOMS: usize = 10_000;
+pub(crate) const MAX_ROOMS: usize = 10_000;
 /// How many accounts one connection may watch.
-pub const MAX_WATCHED_PER_CONNECTION: usize = 1_024;
+pub(crate) const MAX_WATCHED_PER_CONNECTION: usize = 1_024;
 
 /// A name for whoever is connected: 1 to 128 bytes of UTF-8 without control characters. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,7 +113,7 @@ pub enum Recipients {
 
 /// One decoded frame of a `native` client.
 #[derive(Debug)]
-pub enum ClientFrame<'a> {
+pub(crate) enum ClientFrame<'a> {
     /// "I am alive", perhaps with the promise to be heard again within `next`.
     Heartbeat {
         /// The promise, from `next_ms`.
@@ -160,8 +160,6 @@ pub enum ClientFrame<'a> {
     },
     /// Renews an expiring authentication.
     Token {
-        /// The new token; a secret, never logged.
-        token: String,
         /// Repeated in the answer.
         id: Option<FrameId>,
     },

@@ -1,7 +1,7 @@
 //! What goes over the wire: names, frames, codecs and close reasons. Pure: no socket, no clock, no thread.
 
-pub mod close;
-pub mod message;
-pub mod native;
-pub mod scan;
-pub mod wire;
+pub(crate) mod close;
+pub(crate) mod message;
+pub(crate) mod native;
+pub(crate) mod scan;
+pub(crate) mod wire;

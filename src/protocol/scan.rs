@@ -6,13 +6,13 @@
 use std::fmt;
 
 /// How deep arrays and objects may nest; the outermost counts as one.
-pub const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 /// How long a number may be. Without an exponent, every number of this length is finite as a double.
-pub const MAX_NUMBER_BYTES: usize = 308;
+pub(crate) const MAX_NUMBER_BYTES: usize = 308;
 
 /// What a recipient might not be able to parse, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScanError {
+pub(crate) struct ScanError {
     fault: Fault,
     at: usize,
 }
@@ -43,7 +43,7 @@ impl std::error::Error for ScanError {}
 ///
 /// # Errors
 /// The first offence. Bytes count from 0.
-pub fn scan(text: &str) -> Result<(), ScanError> {
+pub(crate) fn scan(text: &str) -> Result<(), ScanError> {
     let bytes = text.as_bytes();
     let mut depth = 0_usize;
     let mut at = 0;

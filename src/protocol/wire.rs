@@ -3,10 +3,10 @@
 use crate::protocol::close::CloseReason;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-pub use tungstenite::Bytes;
+pub(crate) use tungstenite::Bytes;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
-pub const MAX_CONTROL_BYTES: usize = 125;
+pub(crate) const MAX_CONTROL_BYTES: usize = 125;
 
 /// The first byte of a frame is its opcode and this bit, since nothing that a server sends is fragmented.
 const FIN: u8 = 0x80;
@@ -21,31 +21,31 @@ const MAX_HEADER_BYTES: usize = 10;
 /// A text frame whose payload `write` appends to the buffer; what the buffer already holds is not its to change.
 ///
 /// The payload is never copied: its header goes into the space before it.
-pub fn text(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+pub(crate) fn text(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     frame(TEXT, write)
 }
 
 /// A text frame with this payload.
 #[must_use]
-pub fn text_frame(payload: &str) -> Bytes {
+pub(crate) fn text_frame(payload: &str) -> Bytes {
     frame(TEXT, |buffer| buffer.extend_from_slice(payload.as_bytes()))
 }
 
 /// A binary frame with this payload.
 #[must_use]
-pub fn binary(payload: &[u8]) -> Bytes {
+pub(crate) fn binary(payload: &[u8]) -> Bytes {
     frame(BINARY, |buffer| buffer.extend_from_slice(payload))
 }
 
 /// A ping with the first [`MAX_CONTROL_BYTES`] of this payload.
 #[must_use]
-pub fn ping(payload: &[u8]) -> Bytes {
+pub(crate) fn ping(payload: &[u8]) -> Bytes {
     frame(PING, |buffer| buffer.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_BYTES)]))
 }
 
 /// A Close frame with code and text of the reason, or an empty one if the code is not for the wire (RFC 6455 §7.4.1).
 #[must_use]
-pub fn close(reason: &CloseReason) -> Bytes {
+pub(crate) fn close(reason: &CloseReason) -> Bytes {
     frame(CLOSE, |buffer| {
         if CloseCode::from(reason.code()).is_allowed() {
             buffer.extend_from_slice(&reason.code().to_be_bytes());
@@ -56,7 +56,7 @@ pub fn close(reason: &CloseReason) -> Bytes {
 
 /// Whether these bytes begin with the header of a Close frame.
 #[must_use]
-pub fn is_close(frame: &[u8]) -> bool {
+pub(crate) fn is_close(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & 0x0f == CLOSE)
 }
 

@@ -17,7 +17,7 @@ const MAX_PARSER_MESSAGE_BYTES: usize = 128;
 
 /// A client's frame that could not be understood; it is answered by `error` 107 and the connection stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadFrame {
+pub(crate) struct BadFrame {
     /// The frame's id, when it is legible in spite of what is wrong.
     pub id: Option<FrameId>,
     /// What was wrong, and where.
@@ -28,13 +28,13 @@ pub struct BadFrame {
 ///
 /// # Errors
 /// [`BadFrame`] for everything that section 2 of the protocol answers with `error` 107.
-pub fn decode(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
+pub(crate) fn decode(text: &str) -> Result<ClientFrame<'_>, BadFrame> {
     parse(text).map_err(|fault| BadFrame { id: id_of(text), message: fault.to_string() })
 }
 
 /// The id of a frame that is refused unread: the first `id` of the object, if it is legible. Reads no further than it.
 #[must_use]
-pub fn id_of(text: &str) -> Option<FrameId> {
+pub(crate) fn id_of(text: &str) -> Option<FrameId> {
     let mut id = None;
     // An error only says that the rest was not read.
     let _ = serde_json::Deserializer::from_str(text).deserialize_map(IdSearch(&mut id));
@@ -89,10 +89,10 @@ impl<'a> Fields<'a> {
                 Ok(ClientFrame::Presence { accounts, watch: self.watch, id })
             }
             "token" => {
-                let Text(token) = self.token.ok_or(Fault::Rule("`token` is missing"))?;
-                Ok(ClientFrame::Token { token: token.into_owned(), id })
+                self.token.ok_or(Fault::Rule("`token` is missing"))?;
+                Ok(ClientFrame::Token { id })
             }
-            "hello" => Err(Fault::Rule("`hello` belongs on raw TCP; here the request named the account")),
+            "hello" => Err(Fault::Rule("`hello` is not needed here: the request named the account")),
             _ => Err(Fault::UnknownType(self.kind.0)),
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The longest `type` that a push may name, in bytes of UTF-8.
-pub const MAX_TYPE_BYTES: usize = 64;
+pub(crate) const MAX_TYPE_BYTES: usize = 64;
 
 /// The types with a meaning of their own, which a push may not borrow.
 const RESERVED_TYPES: [&str; 13] = [
@@ -32,7 +32,12 @@ const USUAL_BYTES: usize = 128;
 
 /// The first frame of every connection. `server` in it is `heartwire/` and the version of this crate.
 #[must_use]
-pub fn register(connection: &str, account: &Account, times: HeartbeatTimes, reconnect_spread: Duration) -> Bytes {
+pub(crate) fn register(
+    connection: &str,
+    account: &Account,
+    times: HeartbeatTimes,
+    reconnect_spread: Duration,
+) -> Bytes {
     const SERVER: &str = concat!("heartwire/", env!("CARGO_PKG_VERSION"));
     frame(
         2 * USUAL_BYTES,
@@ -49,14 +54,20 @@ pub fn register(connection: &str, account: &Account, times: HeartbeatTimes, reco
 
 /// The answer to a heartbeat, with the times that now hold.
 #[must_use]
-pub fn heartbeat(times: HeartbeatTimes) -> Bytes {
+pub(crate) fn heartbeat(times: HeartbeatTimes) -> Bytes {
     let Times { interval_ms, timeout_ms } = times.into();
     frame(USUAL_BYTES, &Heartbeat { content: NoContent::default(), interval_ms, timeout_ms })
 }
 
 /// A message, with the server's own id for it, its authenticated sender and the time in milliseconds since 1970.
 #[must_use]
-pub fn message(id: impl fmt::Display, from: &Account, room: Option<&Room>, time_ms: u64, content: &RawValue) -> Bytes {
+pub(crate) fn message(
+    id: impl fmt::Display,
+    from: &Account,
+    room: Option<&Room>,
+    time_ms: u64,
+    content: &RawValue,
+) -> Bytes {
     let (from, room) = (from.as_str(), room.map(Room::as_str));
     let expected_bytes = USUAL_BYTES + from.len() + room.map_or(0, str::len) + content.get().len();
     frame(expected_bytes, &Message { id: &id, from, room, time: time_ms, content })
@@ -64,19 +75,19 @@ pub fn message(id: impl fmt::Display, from: &Account, room: Option<&Room>, time_
 
 /// What became of the frame with this id: to how many connections it was handed.
 #[must_use]
-pub fn ack(id: &FrameId, delivered: usize) -> Bytes {
+pub(crate) fn ack(id: &FrameId, delivered: usize) -> Bytes {
     frame(USUAL_BYTES, &Ack { id: id.as_str(), delivered })
 }
 
 /// Who is online: the answer to the frame with this id, or, without one, news of watched accounts.
 #[must_use]
-pub fn presence(id: Option<&FrameId>, accounts: &[Presence]) -> Bytes {
+pub(crate) fn presence(id: Option<&FrameId>, accounts: &[Presence]) -> Bytes {
     frame((1 + accounts.len()) * USUAL_BYTES, &PresenceList { id: id.map(FrameId::as_str), accounts })
 }
 
 /// Why the frame with this id, or one without an id, came to nothing.
 #[must_use]
-pub fn error(id: Option<&FrameId>, code: ErrorCode, message: &str) -> Bytes {
+pub(crate) fn error(id: Option<&FrameId>, code: ErrorCode, message: &str) -> Bytes {
     let error = ErrorBody { code: code.code(), reason: code.reason(), message };
     frame(USUAL_BYTES + message.len(), &Error { id: id.map(FrameId::as_str), error })
 }
@@ -85,7 +96,7 @@ pub fn error(id: Option<&FrameId>, code: ErrorCode, message: &str) -> Bytes {
 ///
 /// # Errors
 /// When `kind` is one of the protocol's own types, or not 1 to 64 bytes without control characters.
-pub fn push(kind: &str, content: &RawValue) -> Result<Bytes, InvalidPushType> {
+pub(crate) fn push(kind: &str, content: &RawValue) -> Result<Bytes, InvalidPushType> {
     if RESERVED_TYPES.contains(&kind) {
         return Err(InvalidPushType::Reserved);
     }

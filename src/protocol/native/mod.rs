@@ -5,5 +5,6 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{BadFrame, decode, id_of};
-pub use encode::{InvalidPushType, MAX_TYPE_BYTES, ack, error, heartbeat, message, presence, push, register};
+pub(crate) use decode::{decode, id_of};
+pub use encode::InvalidPushType;
+pub(crate) use encode::{ack, error, heartbeat, message, presence, push, register};

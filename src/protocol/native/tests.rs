@@ -1,5 +1,6 @@
 //! The dialect against its golden files, and against peers that mean harm.
 
+use super::decode::BadFrame;
 use super::*;
 use crate::protocol::message::{Account, ClientFrame, ErrorCode, FrameId, HeartbeatTimes, Presence, Recipients, Room};
 use crate::protocol::wire::Bytes;
