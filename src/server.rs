@@ -182,3 +182,6 @@ fn guard(config: &Config, authenticates: bool) -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

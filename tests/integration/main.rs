@@ -11,5 +11,7 @@
 //! | `overload` | slow consumers, rates, limits, full servers |
 //! | `embedding` | the library: handlers, handles, panics, two servers, shutdown |
 //! | `command_line` | the binary: flags, exit codes, logs, signals |
+//! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
+mod scale;
 mod support;

@@ -1,0 +1,272 @@
+//! What many connections cost, and what one bad one costs the others. Reduced here; the ignored tests are the full size:
+//! `cargo test --release --test integration -- --ignored --nocapture --test-threads 1 scale`.
+
+use crate::support::{PATIENCE, account, address, config, dial, eventually, serve, upgrade_request};
+use heartwire::{Push, Server, Target};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
+
+#[test]
+fn an_idle_connection_is_one_thread_one_descriptor_and_little_memory() {
+    idle_connections(400);
+}
+
+#[test]
+#[ignore = "full size: 5,000 connections"]
+fn full_size_an_idle_connection_is_one_thread_one_descriptor_and_little_memory() {
+    idle_connections(5_000);
+}
+
+fn idle_connections(count: usize) {
+    let server = Binary::start(&["--max-per-address", "0", "--accepts-per-second", "0"]);
+    let before = server.usage();
+    let clients: Vec<TcpStream> = (0..count).map(|n| server.connect(n)).collect();
+    eventually("every handshake's thread has ended", || server.usage().threads == before.threads + count);
+    let after = server.usage();
+    let each = (after.resident_kib - before.resident_kib) as f64 / count as f64;
+    println!("{count} idle connections: 1 thread, 1 descriptor and {each:.1} KiB resident each");
+    assert_eq!(after.descriptors, before.descriptors + count);
+    // An unoptimised build has larger frames on its stacks.
+    let bound = if cfg!(debug_assertions) { 64.0 } else { 16.0 };
+    assert!(each <= bound, "{each:.1} KiB each are more than {bound}");
+    drop(clients);
+}
+
+#[test]
+fn a_stopping_server_tells_every_connection_and_exits_in_time() {
+    stop_with_connections(200);
+}
+
+#[test]
+#[ignore = "full size: 1,000 connections"]
+fn full_size_a_stopping_server_tells_every_connection_and_exits_in_time() {
+    stop_with_connections(1_000);
+}
+
+fn stop_with_connections(count: usize) {
+    let drain = Duration::from_secs(20);
+    let mut server = Binary::start(&["--max-per-address", "0", "--drain", "20s"]);
+    let mut clients: Vec<TcpStream> = (0..count).map(|n| server.connect(n)).collect();
+    let asked = Instant::now();
+    server.terminate();
+    for client in &mut clients {
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.first_chunk(), Some(&[0x88, 12, 0x03, 0xe9]), "a Close frame with 1001");
+    }
+    drop(clients);
+    let status = server.process.wait().unwrap();
+    println!("{count} connections were told 1001; the process exited after {:.1?} with {status}", asked.elapsed());
+    assert!(status.success());
+    assert!(asked.elapsed() < drain);
+}
+
+#[test]
+fn a_consumer_that_stops_reading_is_cut_and_the_others_lose_nothing() {
+    // So few others that a debug build keeps up.
+    let (_, with) = slow_consumer(5, 100, Duration::from_secs(2));
+    assert_eq!(with.lost, 0);
+}
+
+#[test]
+#[ignore = "full size: 100 consumers, 500 broadcasts a second, six rounds of 5 s"]
+fn full_size_a_consumer_that_stops_reading_does_not_slow_the_others() {
+    let rounds: Vec<_> = (0..3).map(|_| slow_consumer(100, 500, Duration::from_secs(5))).collect();
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let without = median(rounds.iter().map(|(without, _)| without.p99).collect());
+    let with = median(rounds.iter().map(|(_, with)| with.p99).collect());
+    println!("p99 of 100 others, median of 3 rounds: {without:.1?} without, {with:.1?} with a stalled consumer");
+    assert!(rounds.iter().all(|(without, with)| without.lost + with.lost == 0));
+    assert!(with < without * 2);
+}
+
+/// What the consumers saw of one stretch of broadcasts.
+#[derive(Debug)]
+struct Latency {
+    p99: Duration,
+    lost: usize,
+}
+
+/// Broadcasts of 1 KiB to `count` consumers: first alone, then beside one that never reads, until that one is cut.
+fn slow_consumer(count: usize, per_second: u32, stretch: Duration) -> (Latency, Latency) {
+    let mut config = config();
+    config.max_per_address = None;
+    // The stalled consumer's queue is full within the stretch.
+    config.queue_bytes = 64 << 10;
+    let server = serve(config);
+    let start = Instant::now();
+    let consumers: Vec<_> = (0..count).map(|n| Consumer::start(&server, &format!("c{n}"), start)).collect();
+    let without = broadcast(&server, &consumers, per_second, stretch, start);
+    let stalled = open(address(&server), "stalled");
+    let with = broadcast(&server, &consumers, per_second, stretch, start);
+    eventually("the stalled consumer is cut", || {
+        server.handle().counts().unwrap().closed_by_code.get(&4101).copied() == Some(1)
+    });
+    drop(stalled);
+    consumers.into_iter().for_each(Consumer::stop);
+    println!("{count} consumers at {per_second}/s: {without:?} without, {with:?} with a stalled one");
+    (without, with)
+}
+
+fn broadcast(server: &Server, consumers: &[Consumer], per_second: u32, stretch: Duration, start: Instant) -> Latency {
+    let handle = server.handle();
+    let count = (stretch.as_secs_f64() * f64::from(per_second)) as u32;
+    let (padding, begin) = ("x".repeat(1_000), Instant::now());
+    for n in 0..count {
+        let due = begin + stretch * n / count;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let content = json!({ "sent_ns": start.elapsed().as_nanos() as u64, "padding": padding });
+        handle.send(Target::All, &Push::new("tick", &content).unwrap()).unwrap();
+    }
+    handle.send(Target::All, &Push::new("end", &Value::Null).unwrap()).unwrap();
+    let mut times: Vec<Duration> = consumers.iter().flat_map(|consumer| consumer.stretch()).collect();
+    let lost = consumers.len() * count as usize - times.len();
+    times.sort();
+    Latency { p99: times[times.len() * 99 / 100], lost }
+}
+
+/// A client on its own thread, which measures how long each tick took.
+struct Consumer {
+    stretches: std::sync::mpsc::Receiver<Vec<Duration>>,
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Consumer {
+    fn start(server: &Server, name: &str, start: Instant) -> Self {
+        let mut socket = BufReader::new(open(address(server), name));
+        let (sender, stretches) = std::sync::mpsc::channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopping);
+        let thread = spawn(move || {
+            let mut times = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let Ok(frame) = read_frame(&mut socket) else { return };
+                let received = start.elapsed();
+                // The server's Close at the end is not JSON.
+                let Ok(frame) = serde_json::from_slice::<Value>(&frame) else { return };
+                match frame["content"]["sent_ns"].as_u64() {
+                    Some(sent) => times.push(received.saturating_sub(Duration::from_nanos(sent))),
+                    None => sender.send(std::mem::take(&mut times)).unwrap(),
+                }
+            }
+        });
+        Self { stretches, stopping, thread }
+    }
+
+    /// The times of the stretch that has just ended.
+    fn stretch(&self) -> Vec<Duration> {
+        self.stretches.recv_timeout(PATIENCE).expect("the consumer sees the end of the stretch")
+    }
+
+    fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        drop(self.thread);
+    }
+}
+
+/// Upgrades and reads up to the end of the register frame.
+fn open(address: SocketAddr, name: &str) -> TcpStream {
+    account(name);
+    let mut stream = dial(address);
+    stream.write_all(upgrade_request(&format!("/ws?user_id={name}"), "").as_bytes()).unwrap();
+    let (mut received, mut byte) = (Vec::new(), [0]);
+    while !received.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        received.push(byte[0]);
+    }
+    read_frame(&mut stream).unwrap();
+    stream
+}
+
+/// The payload of one unmasked frame of less than 64 KiB.
+fn read_frame(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    let mut length = usize::from(head[1]);
+    if length == 126 {
+        stream.read_exact(&mut head)?;
+        length = usize::from(u16::from_be_bytes(head));
+    }
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload)?;
+    Ok(payload)
+}
+
+/// The real binary on a free port.
+struct Binary {
+    process: Child,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Usage {
+    resident_kib: usize,
+    threads: usize,
+    descriptors: usize,
+}
+
+impl Binary {
+    fn start(flags: &[&str]) -> Self {
+        raise_descriptor_limit();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_heartwire"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let listening = line.split("listening on ").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
+        let address = listening.split(": ").next().unwrap().parse().unwrap();
+        // The rest of the log must go somewhere, or the server would block on a full pipe.
+        spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, address }
+    }
+
+    fn connect(&self, number: usize) -> TcpStream {
+        open(self.address, &format!("u{number}"))
+    }
+
+    fn usage(&self) -> Usage {
+        let folder = format!("/proc/{}", self.process.id());
+        let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let descriptors = std::fs::read_dir(format!("{folder}/fd")).unwrap().count();
+        Usage { resident_kib: field("VmRSS"), threads: field("Threads"), descriptors }
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.process.id() as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The clients of this process are descriptors too.
+fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
