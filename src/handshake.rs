@@ -78,10 +78,11 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     let (head, received) = reader.head()?;
     let client = client_address(accepted.peer, announced, trusted, &head, config);
     check_host(&head, shared)?;
-    if *head.method() == Method::GET && head.path() == "/" && config.page {
+    check_request(&head, config)?;
+    if head.path() != config.path {
         return Err(page::response(&config.path).into());
     }
-    check_request(&head, config)?;
+    check_upgrade(&head)?;
     check_origin(&head, shared)?;
     let upgrade = upgrade(&head, config)?;
     let (device, promise) = parameters(&head)?;
@@ -171,7 +172,7 @@ impl<'a> Reader<'a> {
                 Received::Nothing if Instant::now() < self.deadline => {}
                 Received::Nothing => return Err(error(408, ErrorCode::BadRequest, "the request took too long").into()),
                 // The server ends handshakes by shutting their read side when it stops.
-                Received::End if self.permit.is_of_closed() => {
+                Received::End if self.permit.is_server_closed() => {
                     return Err(Rejection::Refused(Refusal::draining(RETRY_AFTER), None));
                 }
                 Received::End => return Err(Rejection::Gone),
@@ -211,7 +212,7 @@ fn check_host(head: &Head, shared: &Shared) -> Result<(), Rejection> {
 }
 
 fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
-    if head.path() != config.path {
+    if head.path() != config.path && !(config.page && head.path() == "/") {
         let message = format!("there is nothing here; the WebSocket is at {}", config.path);
         return Err(Response::error(404, ErrorCode::BadRequest.code(), "not_found", &message).into());
     }
@@ -223,6 +224,10 @@ fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
     if head.headers().contains_key("transfer-encoding") || head.header("content-length").is_some_and(|n| n != "0") {
         return Err(bad_request("a GET has no body here").into());
     }
+    Ok(())
+}
+
+fn check_upgrade(head: &Head) -> Result<(), Rejection> {
     let version = head.headers().get("sec-websocket-version");
     if !head.wants_upgrade() || version.is_none_or(|version| version != "13") {
         let message = "this is a WebSocket endpoint: upgrade with Sec-WebSocket-Version 13";

@@ -16,7 +16,7 @@ pub(crate) use leaving::{answer_and_leave, refuse};
 pub(crate) use opening::{Admitted, Ids, Newcomer, Upgrade};
 pub(crate) use receiver::{Received, Receiver};
 
-use crate::config::Config;
+use crate::config::{Config, Liveness};
 use crate::handler::{Connection, Handler, Statistics};
 use crate::limits::Permit;
 use crate::metrics::{LogGate, Metrics, Reminders};
@@ -145,8 +145,22 @@ impl Life {
                     let _ = self.connection.outbound.push([wire::ping(&payload)]);
                 }
                 Step::Idle(idle) => self.shared.handler.idle(&self.connection, idle),
-                Step::Close(reason) => self.connection.outbound.close(reason, Waiting::Drop),
+                Step::Close(reason) => match self.last_chance(&reason, &mut buffer) {
+                    Received::Bytes(n) => self.take(&buffer[..n], registered),
+                    Received::Nothing => self.connection.outbound.close(reason, Waiting::Drop),
+                    Received::End => return,
+                },
             }
+        }
+    }
+
+    /// A peer is not silent while its bytes wait here because this machine was slow or suspended.
+    fn last_chance(&mut self, reason: &CloseReason, buffer: &mut [u8]) -> Received {
+        let any_byte_counts = self.shared.config.heartbeat.liveness == Liveness::Any;
+        if any_byte_counts && reason.kind() == CloseKind::HeartbeatTimeout {
+            self.receiver.receive_waiting(buffer)
+        } else {
+            Received::Nothing
         }
     }
 

@@ -1,5 +1,6 @@
 //! Receiving with an absolute deadline, on a socket that only knows relative ones.
 
+use rustix::net::{RecvFlags, recv};
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -47,15 +48,19 @@ impl Receiver {
             if self.set_timeout(round_up(left)).is_err() {
                 return Received::End;
             }
-            match (&*self.socket).read(buffer) {
-                Ok(0) => return Received::End,
-                Ok(n) => return Received::Bytes(n),
-                // A debugger or SIGSTOP interrupts a recv that has a timeout: it is asked again.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Received::Nothing;
-                }
-                Err(_) => return Received::End,
+            // A debugger or SIGSTOP interrupts a recv that has a timeout: it is asked again.
+            if let Some(received) = outcome((&*self.socket).read(buffer)) {
+                return received;
+            }
+        }
+    }
+
+    /// Receives what waits already.
+    pub(crate) fn receive_waiting(&mut self, buffer: &mut [u8]) -> Received {
+        loop {
+            let received = recv(&*self.socket, &mut *buffer, RecvFlags::DONTWAIT).map(|(n, _)| n);
+            if let Some(received) = outcome(received.map_err(io::Error::from)) {
+                return received;
             }
         }
     }
@@ -66,6 +71,18 @@ impl Receiver {
             self.timeout = Some(wanted);
         }
         Ok(())
+    }
+}
+
+/// What came of a recv; `None` when it was interrupted.
+fn outcome(received: io::Result<usize>) -> Option<Received> {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    match received {
+        Ok(0) => Some(Received::End),
+        Ok(n) => Some(Received::Bytes(n)),
+        Err(error) if error.kind() == Interrupted => None,
+        Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => Some(Received::Nothing),
+        Err(_) => Some(Received::End),
     }
 }
 

@@ -85,7 +85,7 @@ impl Permit {
     }
 
     /// Whether its server lets nobody in any more.
-    pub(crate) fn is_of_closed(&self) -> bool {
+    pub(crate) fn is_server_closed(&self) -> bool {
         lock(&self.places.taken).closed
     }
 }

@@ -2,7 +2,7 @@
 //! `cargo test --release --test integration -- --ignored --nocapture --test-threads 1 scale`.
 
 use crate::support::{PATIENCE, account, address, config, dial, eventually, serve, upgrade_request};
-use heartwire::{Push, Server, Target};
+use heartwire::{Config, Push, Server, Target};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -71,14 +71,15 @@ fn stop_with_connections(count: usize) {
 #[test]
 fn a_consumer_that_stops_reading_is_cut_and_the_others_lose_nothing() {
     // So few others that a debug build keeps up.
-    let (_, with) = slow_consumer(5, 100, Duration::from_secs(2));
+    let (_, with) = slow_consumer(5, 100, Duration::from_secs(2), 64 << 10);
     assert_eq!(with.lost, 0);
 }
 
 #[test]
 #[ignore = "full size: 100 consumers, 500 broadcasts a second, six rounds of 5 s"]
 fn full_size_a_consumer_that_stops_reading_does_not_slow_the_others() {
-    let rounds: Vec<_> = (0..3).map(|_| slow_consumer(100, 500, Duration::from_secs(5))).collect();
+    let rounds: Vec<_> =
+        (0..3).map(|_| slow_consumer(100, 500, Duration::from_secs(5), Config::default().queue_bytes)).collect();
     let median = |mut times: Vec<Duration>| {
         times.sort();
         times[times.len() / 2]
@@ -98,11 +99,10 @@ struct Latency {
 }
 
 /// Broadcasts of 1 KiB to `count` consumers: first alone, then beside one that never reads, until that one is cut.
-fn slow_consumer(count: usize, per_second: u32, stretch: Duration) -> (Latency, Latency) {
+fn slow_consumer(count: usize, per_second: u32, stretch: Duration, queue_bytes: usize) -> (Latency, Latency) {
     let mut config = config();
     config.max_per_address = None;
-    // The stalled consumer's queue is full within the stretch.
-    config.queue_bytes = 64 << 10;
+    config.queue_bytes = queue_bytes;
     let server = serve(config);
     let start = Instant::now();
     let consumers: Vec<_> = (0..count).map(|n| Consumer::start(&server, &format!("c{n}"), start)).collect();
