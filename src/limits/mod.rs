@@ -230,6 +230,11 @@ impl TokenBucket {
         true
     }
 
+    /// Whether no token is missing.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.credit_at(now) >= i128::from(self.rate.burst) * BILLIONTHS
+    }
+
     /// How long after `now` the tokens can be taken: zero when [`Self::take`] would succeed.
     pub(crate) fn wait_for(&self, n: u64, now: Instant) -> Duration {
         let needed = i128::from(n.min(self.rate.burst.into())) * BILLIONTHS;

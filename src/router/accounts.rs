@@ -4,7 +4,7 @@ use super::command::Slot;
 use crate::config::{Config, Rate};
 use crate::limits::TokenBucket;
 use crate::protocol::message::{Account, Room};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 /// All accounts that somebody has reason to remember.
@@ -12,6 +12,9 @@ use std::time::Instant;
 pub(super) struct Accounts {
     entries: HashMap<Account, Entry>,
     online: usize,
+    /// Accounts that are remembered for nothing but what they have caused lately: otherwise a new connection would be
+    /// a new allowance. Each message looks at the longest-resting two, so that they become no more.
+    resting: VecDeque<Account>,
 }
 
 #[derive(Default)]
@@ -22,6 +25,7 @@ struct Entry {
     rooms: BTreeSet<Room>,
     watchers: BTreeSet<Slot>,
     allowance: Option<Allowance>,
+    resting: bool,
 }
 
 impl Accounts {
@@ -97,9 +101,12 @@ impl Accounts {
         config: &Config,
         now: Instant,
     ) -> bool {
-        let Some(entry) = self.entries.get_mut(account) else { return true };
-        let allowance = entry.allowance.get_or_insert_with(|| Allowance::new(config, now));
-        allowance.spend(deliveries as u64, (deliveries as u64).saturating_mul(bytes as u64), now)
+        self.forget_rested(now);
+        let allowance = self.entry(account).allowance.get_or_insert_with(|| Allowance::new(config, now));
+        let spent = allowance.spend(deliveries as u64, (deliveries as u64).saturating_mul(bytes as u64), now);
+        // A connection may have left before its last messages were looked at.
+        self.forget_if_idle(account);
+        spent
     }
 
     fn entry(&mut self, account: &Account) -> &mut Entry {
@@ -107,10 +114,33 @@ impl Accounts {
     }
 
     fn forget_if_idle(&mut self, account: &Account) {
-        let idle = |entry: &Entry| entry.connections.is_empty() && entry.rooms.is_empty() && entry.watchers.is_empty();
-        if self.entries.get(account).is_some_and(idle) {
+        let Some(entry) = self.entries.get_mut(account).filter(|entry| entry.is_idle()) else { return };
+        if entry.allowance.is_none() {
             self.entries.remove(account);
+        } else if !std::mem::replace(&mut entry.resting, true) {
+            self.resting.push_back(account.clone());
         }
+    }
+
+    fn forget_rested(&mut self, now: Instant) {
+        for _ in 0..2 {
+            let Some(account) = self.resting.pop_front() else { return };
+            let Some(entry) = self.entries.get_mut(&account) else { continue };
+            if !entry.is_idle() {
+                entry.resting = false;
+            } else if entry.allowance.as_ref().is_some_and(|allowance| !allowance.is_whole(now)) {
+                self.resting.push_back(account);
+            } else {
+                self.entries.remove(&account);
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether nothing but its allowance is left to remember.
+    fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.rooms.is_empty() && self.watchers.is_empty()
     }
 }
 
@@ -136,5 +166,36 @@ impl Allowance {
             self.bytes.as_mut().map(|bucket| bucket.take(bytes, now));
         }
         enough
+    }
+
+    /// Whether nothing is missing any more.
+    fn is_whole(&self, now: Instant) -> bool {
+        [&self.deliveries, &self.bytes].into_iter().flatten().all(|bucket| bucket.is_full(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn reconnecting_brings_no_new_allowance_and_rested_accounts_are_forgotten() {
+        let mut config = Config::default();
+        config.deliveries_per_second = Some(10);
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let name = |n: usize| Account::new(&format!("a{n}")).unwrap();
+        for slot in 0..3 {
+            accounts.attach(&name(0), slot);
+            assert_eq!(accounts.spend(&name(0), 6, 1, &config, now), slot == 0, "connection {slot}");
+            accounts.detach(&name(0), slot);
+        }
+        for n in 1..1_000 {
+            accounts.attach(&name(n), 0);
+            let now = now + n as u32 * Duration::from_millis(10);
+            assert!(accounts.spend(&name(n), 1, 1, &config, now));
+            accounts.detach(&name(n), 0);
+            assert!(accounts.entries.len() < 40, "those of the last 100 ms, and few more");
+        }
     }
 }
