@@ -350,13 +350,14 @@ impl Config {
             ));
         }
         let (least, most) = (*self.heartbeat.negotiable.start(), *self.heartbeat.negotiable.end());
-        if least.is_zero() || least > most {
-            return fail(format!("negotiable-timeout {least:?}..{most:?} is not a range of positive times"));
+        if least < Duration::from_millis(1) || least > most {
+            return fail(format!("negotiable-timeout {least:?}..{most:?} is not a range of times from 1 ms up"));
         }
         let year = Duration::from_secs(366 * 24 * 3600);
         let longest = [timeout, most, self.handshake_deadline, self.assembly_deadline, self.drain, self.linger]
             .into_iter()
-            .chain([self.write_deadline, self.reconnect_spread, self.max_lifetime.unwrap_or_default()])
+            .chain([self.write_deadline, self.reconnect_spread])
+            .chain([self.max_lifetime, self.idle.reader, self.idle.writer, self.idle.all].into_iter().flatten())
             .max();
         if longest > Some(year) { fail("no time may be longer than a year".into()) } else { Ok(()) }
     }

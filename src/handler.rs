@@ -193,7 +193,7 @@ impl fmt::Debug for Connection {
 /// A message on its way from a client to others.
 #[derive(Debug)]
 pub struct Message<'a> {
-    /// To whom it goes; `None` for a broadcast.
+    /// To whom it goes, each account once; `None` for a broadcast.
     pub to: Option<Recipients>,
     pub(crate) content: Cow<'a, RawValue>,
 }

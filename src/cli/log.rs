@@ -3,14 +3,14 @@
 use super::Failure;
 use super::values::Words;
 use env_logger::{Builder, Env, WriteStyle};
-use log::{Record, error};
+use log::{LevelFilter, Record, error};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
 
 /// What is logged where `RUST_LOG` says nothing.
-const DEFAULT_FILTER: &str = "info,tungstenite=warn";
+const DEFAULT_FILTER: &str = "info";
 
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) const FORMATS: Words<Format> = &[("text", Format::Text), ("json", For
 /// Starts the log and sends the messages of panics there. `RUST_LOG` chooses what is logged.
 pub(super) fn init(format: Format) -> Result<(), Failure> {
     let mut builder = Builder::from_env(Env::default().default_filter_or(DEFAULT_FILTER));
+    // Further down it repeats what clients write, tokens included, whatever `RUST_LOG` asks of all modules.
+    builder.filter_module("tungstenite", LevelFilter::Warn);
     builder.write_style(WriteStyle::Never).format(move |out, record| {
         let time = out.timestamp_millis();
         write_line(out, format, &time, record)

@@ -227,8 +227,9 @@ impl IdleClock {
         if active > self.silent_since {
             (self.silent_since, self.told_at) = (active, None);
         }
-        let due = self.due().filter(|due| now >= *due)?;
-        let first = self.told_at.replace(due).is_none();
+        self.due().filter(|due| now >= *due)?;
+        // Counted from now: a thread that was held up must not tell of every threshold that passed meanwhile.
+        let first = self.told_at.replace(now).is_none();
         Some(Idle::new(self.kind, first, now.saturating_duration_since(self.silent_since)))
     }
 }

@@ -134,34 +134,39 @@ impl Life {
         drop(received);
         let mut buffer = [0; READ_BUFFER_BYTES];
         while !self.connection.outbound.is_ending() {
-            match self.heartbeat.step(Instant::now(), self.last_write()) {
-                Step::Wait(until) => match self.receiver.receive(&mut buffer, until) {
-                    Received::Bytes(n) => self.take(&buffer[..n], registered),
-                    Received::Nothing => {}
-                    Received::End => return,
-                },
+            let received = match self.heartbeat.step(Instant::now(), self.last_write()) {
+                Step::Wait(until) => self.receiver.receive(&mut buffer, until),
                 Step::Ping(payload) => {
                     // A connection that is closing needs no ping.
                     let _ = self.connection.outbound.push([wire::ping(&payload)]);
+                    continue;
                 }
-                Step::Idle(idle) => self.shared.handler.idle(&self.connection, idle),
-                Step::Close(reason) => match self.last_chance(&reason, &mut buffer) {
-                    Received::Bytes(n) => self.take(&buffer[..n], registered),
-                    Received::Nothing => self.connection.outbound.close(reason, Waiting::Drop),
-                    Received::End => return,
-                },
+                Step::Idle(idle) => {
+                    self.shared.handler.idle(&self.connection, idle);
+                    // The handler may have taken so long that the next such event is due already.
+                    self.receiver.receive_waiting(&mut buffer)
+                }
+                Step::Close(reason) => self.close_unless_bytes_wait(reason, &mut buffer),
+            };
+            match received {
+                Received::Bytes(n) => self.take(&buffer[..n], registered),
+                Received::Nothing => {}
+                Received::End => return,
             }
         }
     }
 
     /// A peer is not silent while its bytes wait here because this machine was slow or suspended.
-    fn last_chance(&mut self, reason: &CloseReason, buffer: &mut [u8]) -> Received {
+    fn close_unless_bytes_wait(&mut self, reason: CloseReason, buffer: &mut [u8]) -> Received {
         let any_byte_counts = self.shared.config.heartbeat.liveness == Liveness::Any;
         if any_byte_counts && reason.kind() == CloseKind::HeartbeatTimeout {
-            self.receiver.receive_waiting(buffer)
-        } else {
-            Received::Nothing
+            let received = self.receiver.receive_waiting(buffer);
+            if received != Received::Nothing {
+                return received;
+            }
         }
+        self.connection.outbound.close(reason, Waiting::Drop);
+        Received::Nothing
     }
 
     /// What one recv brought: it extends the deadlines, is decoded, and what it asks for is handed over at once.

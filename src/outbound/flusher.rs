@@ -72,6 +72,11 @@ impl Flusher {
         self.wake.notify();
     }
 
+    /// Makes the flusher look at the deadlines again.
+    pub(super) fn wake(&self) {
+        self.wake.notify();
+    }
+
     /// Takes note that a queue went from `before` to `after` bytes.
     pub(super) fn account(&self, before: usize, after: usize) {
         if after > before {

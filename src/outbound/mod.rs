@@ -216,7 +216,7 @@ impl Outbound {
     /// the flusher's list.
     fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = lock(&self.state);
-        let (queued, sent) = (state.queue.bytes(), state.sent);
+        let (queued, sent, give_up_at) = (state.queue.bytes(), state.sent, state.give_up_at);
         let result = change(&mut state, Instant::now());
         self.flusher.account(queued, state.queue.bytes());
         self.metrics.frames_sent.add(state.sent.frames - sent.frames);
@@ -227,6 +227,9 @@ impl Outbound {
         if !state.listed && (!state.queue.is_empty() || matches!(state.phase, Phase::Closing | Phase::HalfClosed)) {
             state.listed = true;
             self.flusher.watch(Arc::clone(self));
+        } else if state.give_up_at != give_up_at {
+            // The flusher may sleep until a write deadline much further away.
+            self.flusher.wake();
         }
         result
     }

@@ -181,8 +181,7 @@ mod tests {
 
     #[test]
     fn reconnecting_brings_no_new_allowance_and_rested_accounts_are_forgotten() {
-        let mut config = Config::default();
-        config.deliveries_per_second = Some(10);
+        let config = Config { deliveries_per_second: Some(10), ..Config::default() };
         let (mut accounts, now) = (Accounts::default(), Instant::now());
         let name = |n: usize| Account::new(&format!("a{n}")).unwrap();
         for slot in 0..3 {

@@ -49,6 +49,17 @@ pub(crate) enum Command {
     },
 }
 
+/// What is to be done after a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Push a frame to a connection.
+    Send { to: Slot, frame: Bytes },
+    /// Begin its close handshake.
+    Close { to: Slot, reason: CloseReason },
+    /// Forget its write side: its thread has ended.
+    Forget { slot: Slot },
+}
+
 /// What the data inbox carries.
 pub(crate) enum Data {
     /// The commands that one connection's last bytes held, in order.

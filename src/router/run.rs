@@ -1,7 +1,7 @@
 //! The router's thread: takes what its inboxes hold, lets the state decide, and sends the outcome.
 
-use super::command::{Control, Data, Slot};
-use super::state::{Effect, State};
+use super::command::{Control, Data, Effect, Slot};
+use super::state::State;
 use crate::config::Config;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::{CloseKind, CloseReason};

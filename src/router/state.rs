@@ -3,7 +3,9 @@
 //! Pure: it does no I/O and reads no clock. What is to be done comes out as [`Effect`]s, in order.
 
 use super::accounts::Accounts;
-use super::command::{Command, ConnectionId, ConnectionInfo, Key, Population, Reach, Registration, Slot, Target};
+use super::command::{
+    Command, ConnectionId, ConnectionInfo, Effect, Key, Population, Reach, Registration, Slot, Target,
+};
 use super::rooms::Rooms;
 use crate::auth::Refusal;
 use crate::config::{Config, SingleConnection};
@@ -18,17 +20,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// What is to be done after a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Push a frame to a connection.
-    Send { to: Slot, frame: Bytes },
-    /// Begin its close handshake.
-    Close { to: Slot, reason: CloseReason },
-    /// Forget its write side: its thread has ended.
-    Forget { slot: Slot },
-}
 
 /// Everything the router knows.
 pub(super) struct State {
@@ -77,11 +68,7 @@ impl State {
     pub(super) fn register(&mut self, new: Registration, effects: &mut Vec<Effect>) -> Result<Key, Refusal> {
         self.admit(&new)?;
         let account = new.identity.account.clone();
-        if self.config.single == SingleConnection::Replace {
-            for older in self.accounts.connections(&account).to_vec() {
-                self.end(older, CloseKind::Replaced.into(), effects);
-            }
-        }
+        let older = self.accounts.connections(&account).to_vec();
         let rooms: BTreeSet<Room> =
             new.identity.rooms.into_iter().chain(self.accounts.rooms(&account).cloned()).collect();
         if let Some(address) = new.limited_address {
@@ -104,6 +91,10 @@ impl State {
         }
         if self.accounts.attach(&account, slot) {
             self.tell_watchers(&account, effects);
+        }
+        // Last, so that the account is never offline in between.
+        if self.config.single == SingleConnection::Replace {
+            older.into_iter().for_each(|slot| self.end(slot, CloseKind::Replaced.into(), effects));
         }
         Ok(Key { slot, serial: new.serial })
     }

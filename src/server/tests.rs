@@ -2,15 +2,14 @@
 
 use super::*;
 use crate::handler::Anonymous;
-use crate::router::SendError;
-use crate::{Account, Push};
+use crate::protocol::message::Account;
+use crate::router::{Push, SendError};
 use std::net::TcpStream;
 use tungstenite::client;
 
 #[test]
 fn a_router_that_panics_fails_the_server_and_tells_every_connection() {
-    let mut config = Config::default();
-    config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
     let server = Server::bind(config, Anonymous).unwrap();
     let address = server.local_addrs()[0];
     let mut clients: Vec<_> = (0..5)

@@ -13,5 +13,10 @@
 //! | `command_line` | the binary: flags, exit codes, logs, signals |
 //! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod architecture;
+mod command_line;
+mod handshake;
 mod scale;
 mod support;

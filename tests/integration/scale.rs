@@ -1,5 +1,6 @@
 //! What many connections cost, and what one bad one costs the others. Reduced here; the ignored tests are the full size:
 //! `cargo test --release --test integration -- --ignored --nocapture --test-threads 1 scale`.
+#![allow(clippy::print_stdout)]
 
 use crate::support::{PATIENCE, account, address, config, dial, eventually, serve, upgrade_request};
 use heartwire::{Config, Push, Server, Target};
@@ -129,7 +130,7 @@ fn broadcast(server: &Server, consumers: &[Consumer], per_second: u32, stretch: 
         handle.send(Target::All, &Push::new("tick", &content).unwrap()).unwrap();
     }
     handle.send(Target::All, &Push::new("end", &Value::Null).unwrap()).unwrap();
-    let mut times: Vec<Duration> = consumers.iter().flat_map(|consumer| consumer.stretch()).collect();
+    let mut times: Vec<Duration> = consumers.iter().flat_map(Consumer::stretch).collect();
     let lost = consumers.len() * count as usize - times.len();
     times.sort();
     Latency { p99: times[times.len() * 99 / 100], lost }
