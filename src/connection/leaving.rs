@@ -11,6 +11,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How much later than the flusher a reader gives up, which happens only where the flusher is gone.
+const FLUSHER_GRACE: Duration = Duration::from_secs(5);
+
 /// Answers a client that does not come in, and sees to it that the answer is read. Runs on the client's own thread.
 pub(crate) fn refuse(socket: &Arc<TcpStream>, refusal: &Refusal, upgrade: Option<&Upgrade>, shared: &Shared) {
     shared.metrics.refused.add(1);
@@ -27,17 +30,17 @@ pub(crate) fn answer_and_leave(socket: &Arc<TcpStream>, answer: Bytes, reason: C
     let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
     let outbound = Arc::new(Outbound::new(Arc::clone(socket), flusher, metrics, Instant::now()));
     outbound.close_with(reason.clone(), answer);
-    discard(&mut Receiver::new(Arc::clone(socket)), &outbound, shared.longest_close());
+    discard(&mut Receiver::new(Arc::clone(socket)), &outbound);
     outbound.finish(reason);
 }
 
 /// Reads and drops what still comes, until the peer closes too or the flusher loses patience: a socket closed with
 /// unread data would send a reset, which overtakes the answer.
 #[inline(never)]
-pub(super) fn discard(receiver: &mut Receiver, outbound: &Outbound, longest: Duration) {
+pub(super) fn discard(receiver: &mut Receiver, outbound: &Outbound) {
     let mut sink = [0; 1024];
-    let deadline = Instant::now() + longest;
-    while !outbound.is_dead() && Instant::now() < deadline {
+    let overdue = || outbound.gives_up_at().is_some_and(|deadline| Instant::now() >= deadline + FLUSHER_GRACE);
+    while !outbound.is_dead() && !overdue() {
         if receiver.receive(&mut sink, Instant::now() + Duration::from_secs(1)) == Received::End {
             return;
         }

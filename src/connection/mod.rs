@@ -33,7 +33,7 @@ use dispatch::Dispatch;
 use heartbeat::{Heartbeat, Sign, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use websocket::WebSocket;
 
 /// What one recv brings at most.
@@ -53,13 +53,6 @@ pub(crate) struct Shared {
     pub(crate) reminders: Reminders,
 }
 
-impl Shared {
-    /// After this long a close handshake is over in any case, even if the flusher were gone.
-    fn longest_close(&self) -> Duration {
-        self.config.drain + self.config.linger + Duration::from_secs(5)
-    }
-}
-
 /// The life of one connection's thread.
 ///
 /// What an idle connection costs is above all the deepest its stack ever was, and what was allocated here and freed
@@ -75,7 +68,9 @@ pub(crate) fn run(newcomer: Newcomer) {
             shared.metrics.opened.add(1);
             let mut registered = Registered { router: &shared.router, key, commands: 0 };
             life.live(&mut registered);
+            // Who is closing can no longer be reached, and so is no longer online.
             drop(registered);
+            life.take_leave();
             life.end();
         }
         Err(refusal) => refuse(life.receiver.socket(), &refusal, Some(&upgrade), &shared),
@@ -112,15 +107,14 @@ impl Drop for Registered<'_> {
 }
 
 impl Life {
-    /// Everything between registration and end. A panic, in the handler or in our own code, ends this connection only.
+    /// From registration to the reason for the end. A panic, in the handler or in our own code, ends this connection only.
     fn live(&mut self, registered: &mut Registered<'_>) {
         let info = self.connection.info();
         log::debug!("opened {} of {} from {}", info.id, Printable(info.account.as_str()), info.address);
         if catch_unwind(AssertUnwindSafe(|| self.serve(registered))).is_err() {
+            // What was decoded before the panic goes its way.
+            self.hand_over(registered);
             self.connection.outbound.close(CloseKind::Internal.into(), Waiting::Drop);
-        }
-        if self.connection.outbound.is_ending() {
-            leaving::discard(&mut self.receiver, &self.connection.outbound, self.shared.longest_close());
         }
     }
 
@@ -206,6 +200,13 @@ impl Life {
                     log::warn!("the router is overloaded: {} was closed, and {others} others", self.connection.id());
                 }
             }
+        }
+    }
+
+    /// Gives the peer time to read the Close, and to answer it.
+    fn take_leave(&mut self) {
+        if self.connection.outbound.is_ending() {
+            leaving::discard(&mut self.receiver, &self.connection.outbound);
         }
     }
 

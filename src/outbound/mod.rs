@@ -61,7 +61,8 @@ pub(crate) enum Waiting {
 /// The write side of one connection.
 pub(crate) struct Outbound {
     state: Mutex<State>,
-    /// Set as soon as a reason is chosen that is not the peer's own disappearance: what is read after that is discarded.
+    /// Set as soon as a reason is chosen that is not the peer's own disappearance, or would have been chosen but for
+    /// that: what is read after that is discarded.
     ending: AtomicBool,
     flusher: Arc<Flusher>,
     metrics: Arc<Metrics>,
@@ -152,12 +153,15 @@ impl Outbound {
     /// Begins the close handshake for a reason of the server's; without effect when one was chosen before.
     pub(crate) fn close(self: &Arc<Self>, reason: CloseReason, waiting: Waiting) {
         self.change(|state, now| state.close(reason, waiting, self.flusher.bounds(), now));
+        // Also where the peer had gone before: a reader for whom a deadline has passed must not come upon it again.
+        self.ending.store(true, Ordering::Release);
     }
 
     /// Ends the connection with these last bytes instead of a Close of ours: the reply to the peer's Close, or a response
     /// that lets nobody in. Without effect when a reason was chosen before.
     pub(crate) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) {
         self.change(|state, now| state.close_with(reason, last, Waiting::Drop, self.flusher.bounds(), now));
+        self.ending.store(true, Ordering::Release);
     }
 
     /// Whether the connection is ending, so that nothing more is to be dispatched. Does not take the lock.
@@ -168,6 +172,11 @@ impl Outbound {
     /// Whether both directions are shut, so that the reader has nothing to wait for.
     pub(crate) fn is_dead(&self) -> bool {
         lock(&self.state).phase == Phase::Dead
+    }
+
+    /// When the flusher gives up on it, once it is closing.
+    pub(crate) fn gives_up_at(&self) -> Option<Instant> {
+        lock(&self.state).give_up_at
     }
 
     /// When bytes were last handed to the kernel.
