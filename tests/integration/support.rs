@@ -18,6 +18,13 @@ pub fn config() -> Config {
     config
 }
 
+/// The configuration for tests, changed.
+pub fn configured(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = config();
+    change(&mut config);
+    config
+}
+
 /// Starts a server that lets everybody in.
 pub fn serve(config: Config) -> Server {
     serve_with(config, Anonymous)
@@ -39,10 +46,25 @@ pub fn account(name: &str) -> Account {
 /// Waits until `condition` holds.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let patience = Patience::begin();
     while !condition() {
-        assert!(Instant::now() < deadline, "never came true: {what}");
+        patience.assert(what);
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The bound of a wait in which something else keeps arriving, pings for example: each restarts the socket's timeout.
+pub struct Patience(Instant);
+
+impl Patience {
+    pub fn begin() -> Self {
+        Self(Instant::now() + PATIENCE)
+    }
+
+    /// Fails when it is over.
+    #[track_caller]
+    pub fn assert(&self, what: &str) {
+        assert!(Instant::now() < self.0, "never came: {what}");
     }
 }
 
@@ -114,9 +136,10 @@ impl Client {
 
     /// The next message; pings are answered by the library meanwhile.
     pub fn message(&mut self) -> Message {
+        let patience = Patience::begin();
         loop {
             match self.socket.read().expect("a message") {
-                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) => patience.assert("a message"),
                 message => return message,
             }
         }
@@ -141,11 +164,12 @@ impl Client {
 
     /// Reads until the server's Close and returns its code and reason; messages on the way are dropped.
     pub fn close_frame(&mut self) -> (u16, String) {
+        let patience = Patience::begin();
         loop {
             match self.socket.read() {
                 Ok(Message::Close(Some(CloseFrame { code, reason }))) => return (code.into(), reason.to_string()),
                 Ok(Message::Close(None)) => return (1005, String::new()),
-                Ok(_) => {}
+                Ok(_) => patience.assert("a Close"),
                 Err(error) => panic!("expected a Close, got {error}"),
             }
         }
@@ -153,9 +177,10 @@ impl Client {
 
     /// Reads until the server has closed the TCP connection, which it must do in an orderly way.
     pub fn expect_end(&mut self) {
+        let patience = Patience::begin();
         loop {
             match self.socket.read() {
-                Ok(_) => {}
+                Ok(_) => patience.assert("the end"),
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => return,
                 Err(error) => panic!("expected the end of the connection, got {error}"),
             }
