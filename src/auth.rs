@@ -5,6 +5,9 @@ use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::{Account, ErrorCode, Room};
 use std::time::Duration;
 
+/// When a client that found no room is asked to come back.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Whom a connection belongs to and what it may do: the answer of [`Handler::authenticate`](crate::Handler::authenticate).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

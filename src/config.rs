@@ -53,7 +53,8 @@ pub struct Config {
     /// Connections accepted a second, on each address. Default 1,000.
     pub accepts_per_second: Option<u32>,
 
-    /// The largest message from a client. Default 64 KiB.
+    /// The largest message from a client. Default 64 KiB. Up to 1,024 of them, and 256 MiB as far as that leaves room
+    /// for 16, may wait for the router.
     pub max_message_bytes: usize,
     /// How many frames a message may be cut into. Default 1,024.
     pub max_fragments: Option<u32>,
@@ -275,6 +276,9 @@ impl std::error::Error for ConfigError {}
 
 /// The smallest stack on which the deepest permitted message was seen to be parsed with room to spare.
 const MIN_STACK_BYTES: usize = 128 << 10;
+const MAX_STACK_BYTES: usize = 1 << 30;
+/// Longer than any time is meant to be, and short enough to be added to any instant.
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 impl Config {
     /// Checks every value and every pair of values; [`Server::bind`](crate::Server::bind) does so by itself.
@@ -282,15 +286,18 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, named as the command line names it.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_zeros()?;
-        self.validate_heartbeat()?;
+        self.validate_times()?;
+        self.validate_counts()?;
         self.validate_names()?;
         let fail = |message: String| Err(ConfigError(message));
         if self.listen.is_empty() {
             return fail("listen: at least one address is needed".into());
         }
-        if self.stack_bytes < MIN_STACK_BYTES {
-            return fail(format!("stack-bytes: at least {MIN_STACK_BYTES} are needed, {} given", self.stack_bytes));
+        if !(MIN_STACK_BYTES..=MAX_STACK_BYTES).contains(&self.stack_bytes) {
+            return fail(format!(
+                "stack-bytes must be {MIN_STACK_BYTES} to {MAX_STACK_BYTES}, not {}",
+                self.stack_bytes
+            ));
         }
         if self.max_message_bytes > u32::MAX as usize {
             return fail("max-message-bytes: at most 4 GiB".into());
@@ -304,62 +311,63 @@ impl Config {
         Ok(())
     }
 
-    fn validate_zeros(&self) -> Result<(), ConfigError> {
-        let times = [
+    fn validate_times(&self) -> Result<(), ConfigError> {
+        let HeartbeatTimes { interval, timeout } = self.heartbeat.times();
+        let (least, most) = (*self.heartbeat.negotiable.start(), *self.heartbeat.negotiable.end());
+        let positive = [
             ("handshake-deadline", Some(self.handshake_deadline)),
             ("assembly-deadline", Some(self.assembly_deadline)),
             ("max-lifetime", self.max_lifetime),
             ("write-deadline", Some(self.write_deadline)),
             ("linger", Some(self.linger)),
-            ("reader idle threshold", self.idle.reader),
-            ("writer idle threshold", self.idle.writer),
-            ("all idle threshold", self.idle.all),
+            ("heartbeat-interval", Some(interval)),
+            ("heartbeat-timeout", Some(timeout)),
+            ("idle.reader", self.idle.reader),
+            ("idle.writer", self.idle.writer),
+            ("idle.all", self.idle.all),
         ];
-        let rate = |rate: Option<Rate>| rate.map(|r| r.per_second.min(r.burst) as usize);
+        let others = [("drain", self.drain), ("reconnect_spread", self.reconnect_spread), ("negotiable-timeout", most)];
+        let positive = positive.into_iter().filter_map(|(name, time)| Some((name, time?)));
+        if let Some((name, _)) = positive.clone().find(|(_, time)| time.is_zero()) {
+            return Err(ConfigError(format!("{name} must not be zero")));
+        }
+        if let Some((name, _)) = positive.chain(others).find(|(_, time)| *time > LONGEST) {
+            return Err(ConfigError(format!("{name} must not be longer than a year")));
+        }
+        if interval >= timeout {
+            let text = format!("heartbeat-interval ({interval:?}) must be less than heartbeat-timeout ({timeout:?})");
+            return Err(ConfigError(text));
+        }
+        if least < Duration::from_millis(1) || least > most {
+            let text = format!("negotiable-timeout {least:?}..{most:?} is not a range of times from 1 ms up");
+            return Err(ConfigError(text));
+        }
+        Ok(())
+    }
+
+    fn validate_counts(&self) -> Result<(), ConfigError> {
+        let wide = |count: Option<u32>| count.map(|n| n as usize);
+        let (message, control) = (self.message_rate, self.control_rate);
         let counts = [
             ("max-connections", self.max_connections),
             ("max-per-account", self.max_per_account),
             ("max-per-address", self.max_per_address),
-            ("accepts a second", self.accepts_per_second.map(|n| n as usize)),
+            ("accepts-per-second", wide(self.accepts_per_second)),
             ("max-message-bytes", Some(self.max_message_bytes)),
-            ("max-fragments", self.max_fragments.map(|n| n as usize)),
-            ("rate or burst", rate(self.message_rate)),
-            ("control frames a second", rate(self.control_rate)),
-            ("deliveries a second", self.deliveries_per_second.map(|n| n as usize)),
-            ("delivered bytes a second", self.delivered_bytes_per_second.map(|n| n as usize)),
+            ("max-fragments", wide(self.max_fragments)),
+            ("rate", wide(message.map(|rate| rate.per_second))),
+            ("burst", wide(message.map(|rate| rate.burst))),
+            ("control-rate", wide(control.map(|rate| rate.per_second))),
+            ("control-burst", wide(control.map(|rate| rate.burst))),
+            ("deliveries-per-second", wide(self.deliveries_per_second)),
+            ("delivered-bytes-per-second", wide(self.delivered_bytes_per_second)),
             ("queue-bytes", Some(self.queue_bytes)),
             ("queue-messages", Some(self.queue_messages)),
         ];
-        let zero_time = times.iter().find(|(_, time)| time.is_some_and(|t| t.is_zero())).map(|(name, _)| name);
-        let zero_count = counts.iter().find(|(_, count)| *count == Some(0)).map(|(name, _)| name);
-        match zero_time.or(zero_count) {
-            Some(name) => Err(ConfigError(format!("{name} must not be zero"))),
+        match counts.iter().find(|(_, count)| *count == Some(0)) {
+            Some((name, _)) => Err(ConfigError(format!("{name} must not be zero"))),
             None => Ok(()),
         }
-    }
-
-    fn validate_heartbeat(&self) -> Result<(), ConfigError> {
-        let fail = |message: String| Err(ConfigError(message));
-        let HeartbeatTimes { interval, timeout } = self.heartbeat.times();
-        if interval.is_zero() || timeout.is_zero() {
-            return fail("heartbeat-interval and heartbeat-timeout must not be zero".into());
-        }
-        if interval >= timeout {
-            return fail(format!(
-                "heartbeat-interval ({interval:?}) must be less than heartbeat-timeout ({timeout:?})"
-            ));
-        }
-        let (least, most) = (*self.heartbeat.negotiable.start(), *self.heartbeat.negotiable.end());
-        if least < Duration::from_millis(1) || least > most {
-            return fail(format!("negotiable-timeout {least:?}..{most:?} is not a range of times from 1 ms up"));
-        }
-        let year = Duration::from_secs(366 * 24 * 3600);
-        let longest = [timeout, most, self.handshake_deadline, self.assembly_deadline, self.drain, self.linger]
-            .into_iter()
-            .chain([self.write_deadline, self.reconnect_spread])
-            .chain([self.max_lifetime, self.idle.reader, self.idle.writer, self.idle.all].into_iter().flatten())
-            .max();
-        if longest > Some(year) { fail("no time may be longer than a year".into()) } else { Ok(()) }
     }
 
     fn validate_names(&self) -> Result<(), ConfigError> {

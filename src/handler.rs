@@ -5,9 +5,9 @@ use crate::http::Head;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, ErrorCode, Recipients, Room};
-use crate::router::{ConnectionId, ConnectionInfo, Frame, Handle, Push};
+use crate::router::{ConnectionId, ConnectionInfo, Frame, Handle, InvalidPush, Push, checked_content};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -28,7 +28,8 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Says who is asking to connect. The default believes the `user_id` of the query.
     ///
-    /// The handshake's deadline keeps running meanwhile.
+    /// The handshake's deadline keeps running meanwhile: an answer after it is discarded, and the client gets a 503. A
+    /// call that outlasts a shutdown's patience becomes [`Error::ThreadsLeft`](crate::Error::ThreadsLeft).
     ///
     /// # Errors
     /// The refusal that the client gets.
@@ -178,7 +179,8 @@ impl Connection {
         self.outbound.push([frame.encode()])
     }
 
-    /// Ends this connection; without effect when it is closing already.
+    /// Ends this connection; without effect when it is closing already. What waits for it is dropped and counted, what
+    /// is still on its way through the router is dropped too; [`Handle::disconnect`] comes after what was sent before.
     pub fn close(&self, reason: CloseReason) {
         self.outbound.close(reason, Waiting::Drop);
     }
@@ -208,9 +210,9 @@ impl Message<'_> {
     /// Replaces the content.
     ///
     /// # Errors
-    /// serde's, when the value cannot be written as JSON; the content stays.
-    pub fn set_content(&mut self, content: &impl Serialize) -> Result<(), serde_json::Error> {
-        self.content = Cow::Owned(to_raw_value(content)?);
+    /// [`InvalidPush`] when the value is not JSON that every client can parse; the content stays.
+    pub fn set_content(&mut self, content: &(impl Serialize + ?Sized)) -> Result<(), InvalidPush> {
+        self.content = Cow::Owned(checked_content(content)?);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! thread starts only afterwards, with a stack that never saw a handshake, which is a third of what an idle connection
 //! costs.
 
-use crate::auth::{Identity, Refusal};
+use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::config::{Config, Protocol, ProxyProtocol};
 use crate::connection::{self, Admitted, Received, Receiver, Shared, Upgrade};
 use crate::handler::Request;
@@ -26,21 +26,20 @@ use tungstenite::handshake::server::{create_response, write_response};
 
 /// The subprotocol that this server speaks.
 const SUBPROTOCOL: &str = "heartwire.v1";
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A socket that was just accepted.
 pub(crate) struct Accepted {
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) peer: SocketAddr,
     pub(crate) at: Instant,
-    pub(crate) permit: Permit,
+    pub(crate) permit: Arc<Permit>,
 }
 
 /// The handshake's thread.
-pub(crate) fn run(accepted: Accepted, shared: &Arc<Shared>) {
+pub(crate) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
     let socket = &accepted.socket;
     // Whoever is refused keeps its place until this thread ends.
-    match open(&accepted, shared) {
+    match open(accepted, shared) {
         Ok(admitted) => start(admitted, accepted, shared),
         Err(Rejection::Refused(refusal, upgrade)) => connection::refuse(socket, &refusal, upgrade.as_ref(), shared),
         Err(Rejection::Answered(response)) => {
@@ -109,14 +108,14 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
 }
 
 /// Starts the connection's thread while this one still has the socket, so that a refused thread is still a 503.
-fn start(admitted: Admitted, accepted: Accepted, shared: &Arc<Shared>) {
-    let (socket, upgrade) = (Arc::clone(&accepted.socket), admitted.upgrade.clone());
-    let newcomer = admitted.prepare(accepted.socket, accepted.permit, shared);
+fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
+    let upgrade = admitted.upgrade.clone();
+    let newcomer = admitted.prepare(Arc::clone(&accepted.socket), Arc::clone(&accepted.permit), shared);
     if let Err(error) = shared.crew.spawn("hw-connection", shared.config.stack_bytes, move || connection::run(newcomer))
     {
         log::error!("no thread for a connection: {error}");
         let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
-        connection::refuse(&socket, &refusal, Some(&upgrade), shared);
+        connection::refuse(&accepted.socket, &refusal, Some(&upgrade), shared);
     }
 }
 
@@ -221,7 +220,9 @@ fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
             Response::error(405, ErrorCode::BadRequest.code(), "method_not_allowed", "only GET is served").into()
         );
     }
-    if head.headers().contains_key("transfer-encoding") || head.header("content-length").is_some_and(|n| n != "0") {
+    if head.headers().contains_key("transfer-encoding")
+        || head.headers().get_all("content-length").iter().any(|n| n != "0")
+    {
         return Err(bad_request("a GET has no body here").into());
     }
     Ok(())

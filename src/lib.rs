@@ -34,7 +34,7 @@
 //! A module is a kind of thread, or a pure thing that no thread owns. Start with `connection`, whose `run` is the life of
 //! a connection's thread, and follow a message: `connection` decodes and dispatches it, `router` decides who gets it,
 //! `outbound` sends it. `handshake` and `listener` are what came before, `server` is what holds it together. `protocol`,
-//! `config`, `limits`, `http` and `proxy` do no I/O on sockets and own no thread.
+//! `config`, `http` and `proxy` are pure.
 //!
 //! # What always holds
 //!

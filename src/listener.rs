@@ -2,6 +2,7 @@
 //!
 //! It never dies of an error: where the system has no descriptors left it waits, 10 ms at first and a second at most.
 
+use crate::auth::RETRY_AFTER;
 use crate::config::Rate;
 use crate::connection::Shared;
 use crate::handshake::{self, Accepted};
@@ -34,7 +35,6 @@ const LEAVING: Duration = Duration::from_secs(1);
 const HANDSHAKE_STACKS: usize = 8;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// One listening address.
 pub(crate) struct Listener {
@@ -57,7 +57,8 @@ impl Listener {
         socket.set_nonblocking(true)?;
         #[cfg(target_os = "linux")]
         {
-            socket.set_tcp_user_timeout(Some(unacknowledged))?;
+            // The kernel counts milliseconds in an int.
+            socket.set_tcp_user_timeout(Some(unacknowledged.min(Duration::from_millis(i32::MAX as u64))))?;
             socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
         }
         #[cfg(not(target_os = "linux"))]
@@ -84,6 +85,9 @@ impl Listener {
     /// Ends [`Listener::run`].
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        // Whoever connects from now on is refused at once instead of waiting in the backlog. Linux only; elsewhere it is
+        // an error, and the backlog is reset when the socket is closed.
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
         self.wake.notify();
     }
 
@@ -104,6 +108,7 @@ impl Listener {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.sleep(leaving.next_expiry(), true),
                 Err(error) if is_of_one_connection(&error) => {}
+                Err(_) if self.stopping.load(Ordering::Acquire) => {}
                 Err(error) => {
                     pace.back_off(Instant::now());
                     if let Some(others) = self.error_log.open(Instant::now()) {
@@ -121,13 +126,15 @@ impl Listener {
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nonblocking(false);
         let socket = Arc::new(socket);
-        let why = match self.places.enter(&socket) {
+        let trusted = shared.config.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
+        let counted = (!trusted).then(|| peer.ip().to_canonical());
+        let why = match self.places.enter(&socket, counted) {
             Ok(permit) => {
-                let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit };
+                let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit: Arc::new(permit) };
                 let for_thread = Arc::clone(shared);
                 let stack_bytes = HANDSHAKE_STACKS * shared.config.stack_bytes;
                 let started =
-                    shared.crew.spawn("hw-handshake", stack_bytes, move || handshake::run(accepted, &for_thread));
+                    shared.crew.spawn("hw-handshake", stack_bytes, move || handshake::run(&accepted, &for_thread));
                 match started {
                     Ok(()) => return,
                     Err(error) => format!("no thread for a handshake: {error}"),
@@ -135,6 +142,7 @@ impl Listener {
             }
             Err(Full::Connections) => "as many connections as there may be".into(),
             Err(Full::Handshakes) => "as many handshakes in progress as there may be".into(),
+            Err(Full::Address) => "as many handshakes in progress as one address may have".into(),
             Err(Full::Closed) => "the server is stopping".into(),
         };
         shared.metrics.refused.add(1);

@@ -1,6 +1,6 @@
 //! The composition root: it builds the parts, starts their threads, owns every join, and knows in which order to stop.
 
-use crate::config::Config;
+use crate::config::{Config, LONGEST};
 use crate::connection::{Ids, Shared};
 use crate::error::Error;
 use crate::handler::Handler;
@@ -9,7 +9,7 @@ use crate::listener::Listener;
 use crate::metrics::{LogGate, Metrics, Reminders};
 use crate::outbound::flusher::Flusher;
 use crate::router::{self, Handle};
-use crate::threads::Fate;
+use crate::threads::{Crew, Fate};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     places: Arc<Places>,
     admission: Admission,
+    /// The router and the flusher, which outlast all others.
+    core: Arc<Crew>,
     fate: Arc<Fate>,
     stopped: bool,
 }
@@ -48,7 +50,7 @@ impl Server {
         let admission = admission(config.max_connections, &thread_budget(&Machine::read()), fixed_threads)
             .map_err(|error| Error::NoRoom(error.to_string()))?;
         log::debug!("{admission}");
-        let places = Arc::new(Places::new(&admission));
+        let places = Arc::new(Places::new(&admission, config.max_per_address));
         let unacknowledged = config.heartbeat.times().timeout;
         let listeners = config
             .listen
@@ -60,7 +62,7 @@ impl Server {
             .collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().map(|listener| listener.address()).collect();
         let config = Arc::new(config);
-        let (router, inboxes) = router::inboxes(admission.max_connections);
+        let (router, inboxes) = router::inboxes(admission.max_connections, config.max_message_bytes);
         let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
         let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
         let handle = Handle::new(router.clone(), Arc::clone(&flusher), Arc::clone(&metrics), Arc::clone(&fate));
@@ -77,7 +79,8 @@ impl Server {
             reminders: Reminders::default(),
         });
         // From here on a failure drops the server, which stops what has been started.
-        let server = Self { shared, listeners, addresses, places, admission, fate, stopped: false };
+        let core = Arc::default();
+        let server = Self { shared, listeners, addresses, places, admission, core, fate, stopped: false };
         server.start(config, inboxes)?;
         Ok(server)
     }
@@ -109,7 +112,7 @@ impl Server {
     }
 
     /// Stops: nobody new comes in, everybody is told 1001 behind what waits for them, and all threads are joined. Peers
-    /// that have not read everything within `within` are cut off.
+    /// that have not read everything within `within` are cut off; more than a year counts as a year.
     ///
     /// # Errors
     /// [`Error::ThreadsLeft`] when some thread did not end, which a blocked handler can cause.
@@ -118,17 +121,16 @@ impl Server {
     }
 
     fn start(&self, config: Arc<Config>, inboxes: router::Inboxes) -> Result<(), Error> {
-        let crew = &self.shared.crew;
-        let spawn = |name: &str, role: &'static str, body: Box<dyn FnOnce() + Send>| {
+        let spawn = |crew: &Arc<Crew>, name: &str, role: &'static str, body: Box<dyn FnOnce() + Send>| {
             let fate = Arc::clone(&self.fate);
             crew.spawn(name, CORE_STACK_BYTES, move || fate.guard(role, body)).map_err(Error::Start)
         };
         let flusher = Arc::clone(&self.shared.flusher);
-        spawn("hw-flusher", "the flusher", Box::new(move || flusher.run()))?;
-        spawn("hw-router", "the router", Box::new(move || router::run(&config, &inboxes)))?;
+        spawn(&self.core, "hw-flusher", "the flusher", Box::new(move || flusher.run()))?;
+        spawn(&self.core, "hw-router", "the router", Box::new(move || router::run(&config, &inboxes)))?;
         for listener in &self.listeners {
             let (listener, shared) = (Arc::clone(listener), Arc::clone(&self.shared));
-            spawn("hw-listener", "a listener", Box::new(move || listener.run(&shared)))?;
+            spawn(&self.shared.crew, "hw-listener", "a listener", Box::new(move || listener.run(&shared)))?;
         }
         Ok(())
     }
@@ -138,7 +140,7 @@ impl Server {
         if std::mem::replace(&mut self.stopped, true) {
             return Ok(());
         }
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(LONGEST);
         let Shared { crew, router, flusher, config, .. } = &*self.shared;
         // 1. Nobody is accepted any more, and handshakes in progress are refused as draining.
         self.places.close();
@@ -146,11 +148,11 @@ impl Server {
         // 2. The router refuses registrations and tells every connection 1001, behind what waits for it.
         router.drain(deadline);
         // 3. Peers answer and leave; the flusher cuts off those that have not by the deadline.
-        crew.wait_for(CORE_THREADS, deadline + config.linger + GRACE);
+        let connections_left = crew.wait_until(deadline + config.linger + GRACE);
         // 4. The core ends, which by now has nobody left to serve.
         router.stop();
         flusher.stop();
-        let left = crew.wait_for(0, Instant::now() + GRACE);
+        let left = connections_left + self.core.wait_until(Instant::now() + GRACE);
         // 5. Whoever waits for the server learns that it is over.
         self.fate.decide(Ok(()));
         if left == 0 { Ok(()) } else { Err(Error::ThreadsLeft(left)) }

@@ -1,6 +1,5 @@
 //! Threads that are named, counted, joined as they end, and cannot take the process with them.
 
-use crossbeam_channel as channel;
 use std::any::Any;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -60,10 +59,10 @@ impl Crew {
         Ok(())
     }
 
-    /// Waits until at most `remaining` threads run, and joins those that ended; says how many still run.
-    pub(crate) fn wait_for(&self, remaining: usize, deadline: Instant) -> usize {
+    /// Waits until no thread runs, and joins those that ended; says how many still run.
+    pub(crate) fn wait_until(&self, deadline: Instant) -> usize {
         let mut roster = lock(&self.roster);
-        while roster.running.len() > remaining {
+        while !roster.running.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             roster = self.changed.wait_timeout(roster, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -177,11 +176,6 @@ pub(crate) fn poll_timeout(deadline: Option<Instant>, now: Instant) -> Option<ru
     })
 }
 
-/// The place for one answer, and where it is awaited.
-pub(crate) fn answer<T>() -> (channel::Sender<T>, channel::Receiver<T>) {
-    channel::bounded(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,21 +188,21 @@ mod tests {
         for n in 0..50 {
             crew.spawn("test-thread", 128 << 10, move || assert!(n % 2 == 0, "odd ones panic")).unwrap();
         }
-        assert_eq!(crew.wait_for(0, Instant::now() + SOON), 0);
+        assert_eq!(crew.wait_until(Instant::now() + SOON), 0);
         assert!(lock(&crew.roster).ended.is_none());
     }
 
     #[test]
     fn waiting_for_a_thread_that_does_not_end_is_bounded() {
         let crew = Arc::new(Crew::default());
-        let (release, held) = answer::<()>();
+        let (release, held) = crossbeam_channel::bounded::<()>(1);
         crew.spawn("test-thread", 128 << 10, move || {
             let _ = held.recv();
         })
         .unwrap();
-        assert_eq!(crew.wait_for(0, Instant::now() + Duration::from_millis(10)), 1);
+        assert_eq!(crew.wait_until(Instant::now() + Duration::from_millis(10)), 1);
         drop(release);
-        assert_eq!(crew.wait_for(0, Instant::now() + SOON), 0);
+        assert_eq!(crew.wait_until(Instant::now() + SOON), 0);
     }
 
     #[test]

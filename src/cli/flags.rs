@@ -66,8 +66,9 @@ fn usual() -> (Time, Time) {
     (Time(times.interval), Time(times.timeout))
 }
 
-fn default_rate() -> Rate {
-    defaults().message_rate.unwrap_or(Rate { per_second: 0, burst: 1 })
+/// A default rate as its two flags.
+fn rate_of(rate: impl FnOnce(Config) -> Option<Rate>) -> Rate {
+    rate(defaults()).unwrap_or(Rate { per_second: 0, burst: 1 })
 }
 
 #[derive(Args)]
@@ -257,13 +258,33 @@ struct Messages {
 
     /// Messages that a connection may send a second; 0 is any number
     #[arg(long, env = "HEARTWIRE_RATE", value_name = "N", hide_short_help = true)]
-    #[arg(default_value_t = Limit(Some(default_rate().per_second)))]
+    #[arg(default_value_t = Limit(Some(rate_of(|config| config.message_rate).per_second)))]
     rate: Limit<u32>,
 
     /// Messages that it may send at once after a silence
     #[arg(long, env = "HEARTWIRE_BURST", value_name = "N", hide_short_help = true)]
-    #[arg(default_value_t = default_rate().burst)]
+    #[arg(default_value_t = rate_of(|config| config.message_rate).burst)]
     burst: u32,
+
+    /// Control frames (pings, pongs) that a connection may send a second; 0 is any number
+    #[arg(long, env = "HEARTWIRE_CONTROL_RATE", value_name = "N", hide_short_help = true)]
+    #[arg(default_value_t = Limit(Some(rate_of(|config| config.control_rate).per_second)))]
+    control_rate: Limit<u32>,
+
+    /// Control frames that it may send at once after a silence
+    #[arg(long, env = "HEARTWIRE_CONTROL_BURST", value_name = "N", hide_short_help = true)]
+    #[arg(default_value_t = rate_of(|config| config.control_rate).burst)]
+    control_burst: u32,
+
+    /// Deliveries that the messages of one account may cause a second; 0 is any number
+    #[arg(long, env = "HEARTWIRE_DELIVERIES_PER_SECOND", value_name = "N", hide_short_help = true)]
+    #[arg(default_value_t = Limit(defaults().deliveries_per_second))]
+    deliveries_per_second: Limit<u32>,
+
+    /// Bytes that the messages of one account may cause to be delivered a second; 0 is any number
+    #[arg(long, env = "HEARTWIRE_DELIVERED_BYTES_PER_SECOND", value_name = "N", hide_short_help = true)]
+    #[arg(default_value_t = Limit(defaults().delivered_bytes_per_second))]
+    delivered_bytes_per_second: Limit<u32>,
 
     /// Whether clients may send to every other connection
     #[arg(long, env = "HEARTWIRE_BROADCAST", value_name = "on|off", hide_short_help = true)]
@@ -276,6 +297,9 @@ impl Messages {
         config.max_message_bytes = self.max_message_bytes.0;
         config.max_fragments = self.max_fragments.0;
         config.message_rate = self.rate.0.map(|per_second| Rate { per_second, burst: self.burst });
+        config.control_rate = self.control_rate.0.map(|per_second| Rate { per_second, burst: self.control_burst });
+        config.deliveries_per_second = self.deliveries_per_second.0;
+        config.delivered_bytes_per_second = self.delivered_bytes_per_second.0;
         config.broadcast = self.broadcast;
     }
 }

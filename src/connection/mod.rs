@@ -89,7 +89,7 @@ struct Life {
     received: Vec<u8>,
     opened: Instant,
     bytes_received: u64,
-    permit: Permit,
+    permit: Arc<Permit>,
 }
 
 /// A place in the router; its drop gives it back, however the thread ends.
@@ -150,10 +150,15 @@ impl Life {
         }
     }
 
-    /// A peer is not silent while its bytes wait here because this machine was slow or suspended.
+    /// A peer is neither silent nor slow while its bytes wait here because a handler or this machine was. Each time it
+    /// looks, what waits is used up, so this comes to an end: a message is bounded. Where only heartbeats count, a flood
+    /// of other bytes must not put off the end.
     fn close_unless_bytes_wait(&mut self, reason: CloseReason, buffer: &mut [u8]) -> Received {
-        let any_byte_counts = self.shared.config.heartbeat.liveness == Liveness::Any;
-        if any_byte_counts && reason.kind() == CloseKind::HeartbeatTimeout {
+        let bytes_count = match reason.kind() {
+            CloseKind::HeartbeatTimeout => self.shared.config.heartbeat.liveness == Liveness::Any,
+            kind => kind == CloseKind::TooSlow,
+        };
+        if bytes_count {
             let received = self.receiver.receive_waiting(buffer);
             if received != Received::Nothing {
                 return received;
@@ -218,7 +223,16 @@ impl Life {
         let statistics = statistics(&self.heartbeat, &self.dispatch, sent, self.opened, self.bytes_received);
         let info = self.connection.info();
         let level = match reason.kind() {
-            CloseKind::PeerClosed(_) | CloseKind::PeerGone | CloseKind::GoingAway => log::Level::Debug,
+            // What peers can cause as often as they like is counted, but does not fill the log.
+            CloseKind::PeerClosed(_)
+            | CloseKind::PeerGone
+            | CloseKind::GoingAway
+            | CloseKind::ProtocolError
+            | CloseKind::InvalidUtf8
+            | CloseKind::TooBig
+            | CloseKind::Policy
+            | CloseKind::RateLimit
+            | CloseKind::TooSlow => log::Level::Debug,
             _ => log::Level::Info,
         };
         log::log!(

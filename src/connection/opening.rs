@@ -47,7 +47,7 @@ pub(crate) struct Newcomer {
 
 impl Admitted {
     /// Builds the connection, of which nobody knows yet.
-    pub(crate) fn prepare(self, socket: Arc<TcpStream>, permit: Permit, shared: &Arc<Shared>) -> Newcomer {
+    pub(crate) fn prepare(self, socket: Arc<TcpStream>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Newcomer {
         let (now, config) = (Instant::now(), &shared.config);
         let (serial, id) = shared.ids.next();
         let info = ConnectionInfo {

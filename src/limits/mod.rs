@@ -145,6 +145,26 @@ pub struct Admission {
     pub(crate) remedy: Option<String>,
 }
 
+impl Admission {
+    /// Connections at once, those being opened included.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    /// How many of them may be in their handshake.
+    #[must_use]
+    pub fn max_handshakes(&self) -> usize {
+        self.max_handshakes
+    }
+
+    /// The limit that is reached first: `max-connections`, or one of the machine.
+    #[must_use]
+    pub fn limited_by(&self) -> &str {
+        &self.limited_by
+    }
+}
+
 impl fmt::Display for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { max_connections, max_handshakes, limited_by, remedy } = self;

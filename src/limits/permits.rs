@@ -3,13 +3,16 @@
 use super::Admission;
 use crate::threads::lock;
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// All places of a server.
 pub(crate) struct Places {
     max_connections: usize,
     max_handshakes: usize,
+    /// Handshakes of one address: before it is registered, a connection counts here.
+    max_per_address: usize,
     taken: Mutex<Taken>,
 }
 
@@ -18,8 +21,14 @@ struct Taken {
     next: u64,
     connections: usize,
     /// Handshakes in progress: nobody but they would wake their threads when the server stops.
-    opening: HashMap<u64, Arc<TcpStream>>,
+    opening: HashMap<u64, Opening>,
+    opening_by_address: HashMap<IpAddr, usize>,
     closed: bool,
+}
+
+struct Opening {
+    socket: Arc<TcpStream>,
+    counted: Option<IpAddr>,
 }
 
 /// Why there is no place.
@@ -29,21 +38,24 @@ pub(crate) enum Full {
     Connections,
     /// As many handshakes in progress as there may be.
     Handshakes,
+    /// As many handshakes in progress as one address may have.
+    Address,
     /// The server is stopping.
     Closed,
 }
 
 impl Places {
-    pub(crate) fn new(admission: &Admission) -> Self {
+    pub(crate) fn new(admission: &Admission, max_per_address: Option<usize>) -> Self {
         Self {
             max_connections: admission.max_connections,
             max_handshakes: admission.max_handshakes,
+            max_per_address: max_per_address.unwrap_or(usize::MAX),
             taken: Mutex::default(),
         }
     }
 
-    /// Takes a place for a connection whose handshake begins.
-    pub(crate) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>) -> Result<Permit, Full> {
+    /// Takes a place for a connection whose handshake begins. It counts against its address, if that is limited.
+    pub(crate) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>, counted: Option<IpAddr>) -> Result<Permit, Full> {
         let mut taken = lock(&self.taken);
         if taken.closed {
             return Err(Full::Closed);
@@ -54,10 +66,17 @@ impl Places {
         if taken.opening.len() >= self.max_handshakes {
             return Err(Full::Handshakes);
         }
+        if let Some(address) = counted {
+            let opening = taken.opening_by_address.entry(address).or_default();
+            if *opening >= self.max_per_address {
+                return Err(Full::Address);
+            }
+            *opening += 1;
+        }
         let id = taken.next;
         taken.next += 1;
         taken.connections += 1;
-        taken.opening.insert(id, Arc::clone(socket));
+        taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted });
         Ok(Permit { places: Arc::clone(self), id })
     }
 
@@ -65,9 +84,23 @@ impl Places {
     pub(crate) fn close(&self) {
         let mut taken = lock(&self.taken);
         taken.closed = true;
-        for socket in taken.opening.values() {
+        for opening in taken.opening.values() {
             // A socket that is no longer connected needs no waking.
-            let _ = socket.shutdown(Shutdown::Read);
+            let _ = opening.socket.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+impl Taken {
+    fn opened(&mut self, id: u64) {
+        let address = self.opening.remove(&id).and_then(|opening| opening.counted);
+        if let Some(address) = address
+            && let Entry::Occupied(mut count) = self.opening_by_address.entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }
@@ -81,7 +114,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// The handshake is over: its share of the places is free for the next.
     pub(crate) fn opened(&self) {
-        lock(&self.places.taken).opening.remove(&self.id);
+        lock(&self.places.taken).opened(self.id);
     }
 
     /// Whether its server lets nobody in any more.
@@ -93,7 +126,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
-        taken.opening.remove(&self.id);
+        taken.opened(self.id);
         taken.connections -= 1;
     }
 }
@@ -107,21 +140,32 @@ mod tests {
     #[test]
     fn places_are_given_back_and_a_closed_server_wakes_its_handshakes() {
         let admission = Admission { max_connections: 3, max_handshakes: 2, limited_by: String::new(), remedy: None };
-        let places = Arc::new(Places::new(&admission));
+        let places = Arc::new(Places::new(&admission, Some(1)));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let socket = Arc::new(listener.accept().unwrap().0);
-        let first = places.enter(&socket).unwrap();
-        let _second = places.enter(&socket).unwrap();
-        assert_eq!(places.enter(&socket).err(), Some(Full::Handshakes));
+        let first = places.enter(&socket, None).unwrap();
+        let _second = places.enter(&socket, None).unwrap();
+        assert_eq!(places.enter(&socket, None).err(), Some(Full::Handshakes));
         first.opened();
-        let third = places.enter(&socket).unwrap();
-        assert_eq!(places.enter(&socket).err(), Some(Full::Connections));
+        let third = places.enter(&socket, None).unwrap();
+        assert_eq!(places.enter(&socket, None).err(), Some(Full::Connections));
         drop((first, third));
-        let _fourth = places.enter(&socket).unwrap();
+        let somebody = Some(IpAddr::from([192, 0, 2, 1]));
+        let half_open = places.enter(&socket, somebody).unwrap();
+        assert_eq!(places.enter(&socket, somebody).err(), Some(Full::Handshakes), "no place for anybody");
+        drop(half_open);
+        let places_of_many = Admission { max_connections: 9, max_handshakes: 9, ..admission };
+        let places_of_many = Arc::new(Places::new(&places_of_many, Some(1)));
+        let half_open = places_of_many.enter(&socket, somebody).unwrap();
+        assert_eq!(places_of_many.enter(&socket, somebody).err(), Some(Full::Address));
+        assert!(places_of_many.enter(&socket, Some(IpAddr::from([192, 0, 2, 2]))).is_ok());
+        half_open.opened();
+        assert!(places_of_many.enter(&socket, somebody).is_ok());
+        let _fourth = places.enter(&socket, None).unwrap();
         places.close();
         assert_eq!((&*socket).read(&mut [0]).unwrap(), 0);
-        assert_eq!(places.enter(&socket).err(), Some(Full::Closed));
+        assert_eq!(places.enter(&socket, None).err(), Some(Full::Closed));
         drop(client);
     }
 }

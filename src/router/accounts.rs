@@ -3,7 +3,7 @@
 use super::command::Slot;
 use crate::config::{Config, Rate};
 use crate::limits::TokenBucket;
-use crate::protocol::message::{Account, Room};
+use crate::protocol::message::{Account, MAX_WATCHERS_PER_ACCOUNT, MAX_WATCHES, Room};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
@@ -12,6 +12,8 @@ use std::time::Instant;
 pub(super) struct Accounts {
     entries: HashMap<Account, Entry>,
     online: usize,
+    /// Watched accounts, each as often as it is watched.
+    watches: usize,
     /// Accounts that are remembered for nothing but what they have caused lately: otherwise a new connection would be
     /// a new allowance. Each message looks at the longest-resting two, so that they become no more.
     resting: VecDeque<Account>,
@@ -24,7 +26,8 @@ struct Entry {
     /// Rooms that the embedding program put the account into, for its later connections too.
     rooms: BTreeSet<Room>,
     watchers: BTreeSet<Slot>,
-    allowance: Option<Allowance>,
+    /// Of those who have sent something.
+    allowance: Option<Box<Allowance>>,
     resting: bool,
 }
 
@@ -81,13 +84,30 @@ impl Accounts {
         left
     }
 
+    /// Whether another watcher may be added to each of these.
+    ///
+    /// # Errors
+    /// The limit that would be exceeded, in words.
+    pub(super) fn may_watch(&self, accounts: &[Account]) -> Result<(), String> {
+        if self.watches + accounts.len() > MAX_WATCHES {
+            return Err(format!("this server keeps {MAX_WATCHES} watches"));
+        }
+        let watchers = |account: &Account| self.entries.get(account).map_or(0, |entry| entry.watchers.len());
+        match accounts.iter().find(|account| watchers(account) >= MAX_WATCHERS_PER_ACCOUNT) {
+            Some(account) => Err(format!("{account} is watched by {MAX_WATCHERS_PER_ACCOUNT} connections already")),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn watch(&mut self, account: &Account, watcher: Slot) {
-        self.entry(account).watchers.insert(watcher);
+        if self.entry(account).watchers.insert(watcher) {
+            self.watches += 1;
+        }
     }
 
     pub(super) fn unwatch(&mut self, account: &Account, watcher: Slot) {
         if let Some(entry) = self.entries.get_mut(account) {
-            entry.watchers.remove(&watcher);
+            self.watches -= usize::from(entry.watchers.remove(&watcher));
         }
         self.forget_if_idle(account);
     }
@@ -102,7 +122,7 @@ impl Accounts {
         now: Instant,
     ) -> bool {
         self.forget_rested(now);
-        let allowance = self.entry(account).allowance.get_or_insert_with(|| Allowance::new(config, now));
+        let allowance = self.entry(account).allowance.get_or_insert_with(|| Box::new(Allowance::new(config, now)));
         let spent = allowance.spend(deliveries as u64, (deliveries as u64).saturating_mul(bytes as u64), now);
         // A connection may have left before its last messages were looked at.
         self.forget_if_idle(account);

@@ -12,6 +12,7 @@ mod run;
 mod state;
 
 pub use command::{ConnectionId, ConnectionInfo, Reach, Target};
+pub(crate) use push::checked_content;
 pub use push::{Frame, InvalidPush, Push};
 
 use crate::auth::Refusal;
@@ -21,7 +22,7 @@ use crate::outbound::Outbound;
 use crate::outbound::flusher::Flusher;
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, Presence, Room};
-use crate::threads::{Fate, answer};
+use crate::threads::Fate;
 use command::{Command, Control, Data, Key, Population, Registration};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use std::collections::BTreeMap;
@@ -29,8 +30,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Batches that may wait for the router.
+/// Batches that may wait for the router: so many, or fewer where messages may be large, but for a few.
 const DATA_INBOX: usize = 1_024;
+const MIN_DATA_INBOX: usize = 16;
+const DATA_INBOX_BYTES: usize = 256 << 20;
 /// How long a sender waits for room in the data inbox, and anybody for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -46,8 +49,8 @@ pub(crate) struct Inboxes(run::Inboxes);
 
 /// Makes the inboxes. The control inbox holds what all connections together can have in flight, so that no thread has
 /// to wait to be registered, or to be forgotten.
-pub(crate) fn inboxes(max_connections: usize) -> (Router, Inboxes) {
-    let (data, data_receiver) = bounded(DATA_INBOX);
+pub(crate) fn inboxes(max_connections: usize, max_message_bytes: usize) -> (Router, Inboxes) {
+    let (data, data_receiver) = bounded((DATA_INBOX_BYTES / max_message_bytes).clamp(MIN_DATA_INBOX, DATA_INBOX));
     let (control, control_receiver) = bounded(2 * max_connections + DATA_INBOX);
     (Router { data, control }, Inboxes(run::Inboxes { control: control_receiver, data: data_receiver }))
 }
@@ -68,7 +71,7 @@ impl Router {
         outbound: Arc<Outbound>,
         deadline: Instant,
     ) -> Result<Key, Refusal> {
-        let (reply, registered) = answer();
+        let (reply, registered) = bounded(1);
         let overloaded = || Refusal::unavailable("the server is overloaded", PATIENCE);
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
@@ -101,13 +104,13 @@ impl Router {
     }
 
     fn push(&self, to: Target, frame: crate::protocol::wire::Bytes) -> Result<Reach, SendError> {
-        let (reply, reached) = answer();
+        let (reply, reached) = bounded(1);
         self.data.send_timeout(Data::Push { to, frame, reply }, PATIENCE)?;
         wait_for(&reached)
     }
 
     fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Control) -> Result<T, SendError> {
-        let (reply, answered) = answer();
+        let (reply, answered) = bounded(1);
         self.control.send_timeout(question(reply), PATIENCE)?;
         wait_for(&answered)
     }
@@ -158,8 +161,8 @@ impl<T> From<SendTimeoutError<T>> for SendError {
 
 /// How a program talks to its server: from any thread, for as long as it likes. Cheap to clone.
 ///
-/// Each call is a round trip through the router, so that its answer tells what really happened. It waits 5 s at most,
-/// then it is [`SendError::Busy`]; on a server that has stopped it is [`SendError::Stopped`].
+/// Each call is a round trip through the router, so that its answer tells what really happened. It waits 5 s for room
+/// and 5 s for the answer, then it is [`SendError::Busy`]; on a server that has stopped it is [`SendError::Stopped`].
 #[derive(Clone)]
 pub struct Handle {
     router: Router,

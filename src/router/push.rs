@@ -4,7 +4,7 @@ use crate::protocol::native::{self, InvalidPushType};
 use crate::protocol::scan::{self, ScanError};
 use crate::protocol::wire::{self, Bytes};
 use serde::Serialize;
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::fmt;
 
 /// A message from the server itself: `{"type": KIND, "content": …}`. Encoded once, cheap to clone and to send again.
@@ -20,15 +20,20 @@ impl Push {
     /// [`InvalidPush`] when the type is one of the protocol's own or malformed, or when the content is not JSON that
     /// every client can parse (64 levels deep at most, numbers finite).
     pub fn new(kind: &str, content: &(impl Serialize + ?Sized)) -> Result<Self, InvalidPush> {
-        let content = to_raw_value(content).map_err(|error| InvalidPush::Content(error.to_string()))?;
-        // One level is the message's own.
-        scan::scan(&format!("[{}]", content.get()))?;
-        Ok(Self { frame: native::push(kind, &content)? })
+        Ok(Self { frame: native::push(kind, &checked_content(content)?)? })
     }
 
     pub(crate) fn frame(&self) -> &Bytes {
         &self.frame
     }
+}
+
+/// Encodes a message's content and checks that every client can parse it.
+pub(crate) fn checked_content(content: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, InvalidPush> {
+    let content = to_raw_value(content).map_err(|error| InvalidPush::Content(error.to_string()))?;
+    // One level is the message's own.
+    scan::scan(&format!("[{}]", content.get()))?;
+    Ok(content)
 }
 
 /// Why a push cannot be sent.

@@ -34,7 +34,8 @@ pub(super) fn run(config: &Arc<Config>, inboxes: &Inboxes) {
 
 fn serve(core: &mut Core, inboxes: &Inboxes) {
     loop {
-        while let Ok(control) = inboxes.control.try_recv() {
+        // What waits now, and no more: whoever asks without a pause must not keep messages waiting.
+        for control in inboxes.control.try_iter().take(inboxes.control.len()) {
             if core.control(control, inboxes).is_break() {
                 return;
             }
@@ -113,6 +114,8 @@ impl Core {
                     self.outbounds.resize_with(self.outbounds.len().max(end), || None);
                     self.pending.resize_with(self.pending.len().max(end), Vec::new);
                     self.outbounds[key.slot as usize] = Some(outbound);
+                    // What was meant for the one who had this place before is not for the newcomer.
+                    self.pending[key.slot as usize].clear();
                 }
                 self.send_now();
                 answer(&reply, registered);

@@ -2,24 +2,20 @@
 //!
 //! Pure: it does no I/O and reads no clock. What is to be done comes out as [`Effect`]s, in order.
 
+mod apply;
+
 use super::accounts::Accounts;
-use super::command::{
-    Command, ConnectionId, ConnectionInfo, Effect, Key, Population, Reach, Registration, Slot, Target,
-};
+use super::command::{ConnectionId, ConnectionInfo, Effect, Key, Population, Reach, Registration, Slot, Target};
 use super::rooms::Rooms;
 use crate::auth::Refusal;
 use crate::config::{Config, SingleConnection};
 use crate::protocol::close::{CloseKind, CloseReason};
-use crate::protocol::message::{
-    Account, ErrorCode, FrameId, MAX_ROOMS, MAX_ROOMS_PER_CONNECTION, MAX_WATCHED_PER_CONNECTION, Presence, Recipients,
-    Room,
-};
+use crate::protocol::message::{Account, Presence, Room};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Everything the router knows.
 pub(super) struct State {
@@ -110,20 +106,6 @@ impl State {
             connection.leaves_after = Some(commands);
         }
         self.remove_if_done(key);
-    }
-
-    /// Applies one command of a connection.
-    pub(super) fn apply(&mut self, from: Key, command: Command, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(connection) = self.connection(from) else { return };
-        connection.applied += 1;
-        match command {
-            Command::Message { to, frame, id } => self.message(from, &to, &frame, id.as_ref(), now, effects),
-            Command::Broadcast { frame, id } => self.broadcast(from, &frame, id.as_ref(), now, effects),
-            Command::Join { room, id } => self.join(from, &room, id.as_ref(), effects),
-            Command::Leave { room, id } => self.leave(from, &room, id.as_ref(), effects),
-            Command::Presence { accounts, watch, id } => self.ask(from, &accounts, watch, id.as_ref(), effects),
-        }
-        self.remove_if_done(from);
     }
 
     /// Sends a frame of the embedding program.
@@ -236,123 +218,6 @@ impl State {
         }
     }
 
-    fn message(
-        &mut self,
-        from: Key,
-        to: &Recipients,
-        frame: &Bytes,
-        id: Option<&FrameId>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        let first = effects.len();
-        let recipients = |slot: &Slot| *slot != from.slot;
-        match to {
-            Recipients::Accounts(accounts) => {
-                let slots = accounts.iter().flat_map(|account| self.accounts.connections(account)).copied();
-                effects.extend(slots.filter(recipients).map(|to| Effect::Send { to, frame: frame.clone() }));
-            }
-            Recipients::Room(room) => {
-                if !self.at(from.slot).is_some_and(|sender| sender.rooms.contains_key(room)) {
-                    let message = "only members of a room may send to it";
-                    return effects.push(error(from, id, ErrorCode::PermissionDenied, message));
-                }
-                let slots = self.rooms.members(room).filter(recipients);
-                effects.extend(slots.map(|to| Effect::Send { to, frame: frame.clone() }));
-            }
-        }
-        self.settle(from, first, frame.len(), id, now, effects);
-    }
-
-    fn broadcast(&mut self, from: Key, frame: &Bytes, id: Option<&FrameId>, now: Instant, effects: &mut Vec<Effect>) {
-        let first = effects.len();
-        let others = self.select(&Target::All).into_iter().filter(|slot| *slot != from.slot);
-        effects.extend(others.map(|to| Effect::Send { to, frame: frame.clone() }));
-        self.settle(from, first, frame.len(), id, now, effects);
-    }
-
-    /// Lets the deliveries behind `first` stand if the sender's account may cause them, and answers the sender.
-    fn settle(
-        &mut self,
-        from: Key,
-        first: usize,
-        bytes: usize,
-        id: Option<&FrameId>,
-        now: Instant,
-        effects: &mut Vec<Effect>,
-    ) {
-        let delivered = effects.len() - first;
-        let account = self.account(from.slot).cloned();
-        if account.is_some_and(|account| !self.accounts.spend(&account, delivered, bytes, &self.config, now)) {
-            effects.truncate(first);
-            let message = "this account causes more deliveries than it may; nothing was delivered";
-            effects.push(error(from, id, ErrorCode::LimitExceeded, message));
-        } else {
-            effects.extend(acknowledge(from, id, delivered));
-        }
-    }
-
-    fn join(&mut self, from: Key, room: &Room, id: Option<&FrameId>, effects: &mut Vec<Effect>) {
-        let (exists, rooms) = (self.rooms.exists(room), self.rooms.len());
-        let Some(connection) = self.connection(from) else { return };
-        if !connection.rooms.contains_key(room) {
-            let own = connection.rooms.values().filter(|own| **own).count();
-            let limit = if own >= MAX_ROOMS_PER_CONNECTION {
-                Some(format!("a connection may join {MAX_ROOMS_PER_CONNECTION} rooms"))
-            } else if !exists && rooms >= MAX_ROOMS {
-                Some(format!("this server keeps {MAX_ROOMS} rooms"))
-            } else {
-                None
-            };
-            if let Some(limit) = limit {
-                return effects.push(error(from, id, ErrorCode::LimitExceeded, &limit));
-            }
-            connection.rooms.insert(room.clone(), true);
-            if connection.attached {
-                self.rooms.join(room, from.slot);
-            }
-        }
-        effects.extend(acknowledge(from, id, 0));
-    }
-
-    fn leave(&mut self, from: Key, room: &Room, id: Option<&FrameId>, effects: &mut Vec<Effect>) {
-        if let Some(connection) = self.connection(from) {
-            connection.rooms.remove(room);
-            self.rooms.leave(room, from.slot);
-        }
-        effects.extend(acknowledge(from, id, 0));
-    }
-
-    fn ask(
-        &mut self,
-        from: Key,
-        accounts: &[Account],
-        watch: Option<bool>,
-        id: Option<&FrameId>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(connection) = self.connection(from).filter(|connection| connection.attached) else { return };
-        let watched = &mut connection.watching;
-        match watch {
-            Some(true) => {
-                let new: Vec<_> = accounts.iter().filter(|account| !watched.contains(*account)).cloned().collect();
-                if watched.len() + new.len() > MAX_WATCHED_PER_CONNECTION {
-                    let message = format!("a connection may watch {MAX_WATCHED_PER_CONNECTION} accounts");
-                    return effects.push(error(from, id, ErrorCode::LimitExceeded, &message));
-                }
-                watched.extend(new.iter().cloned());
-                new.iter().for_each(|account| self.accounts.watch(account, from.slot));
-            }
-            Some(false) => {
-                let known: Vec<_> = accounts.iter().filter(|account| watched.remove(*account)).collect();
-                known.into_iter().for_each(|account| self.accounts.unwatch(account, from.slot));
-            }
-            None => {}
-        }
-        let frame = native::presence(id, &self.presence(accounts));
-        effects.push(Effect::Send { to: from.slot, frame });
-    }
-
     fn select(&self, target: &Target) -> Vec<Slot> {
         match target {
             Target::Accounts(accounts) => {
@@ -433,14 +298,6 @@ impl State {
     fn account(&self, slot: Slot) -> Option<&Account> {
         self.at(slot).map(|connection| &connection.info.account)
     }
-}
-
-fn acknowledge(from: Key, id: Option<&FrameId>, delivered: usize) -> Option<Effect> {
-    id.map(|id| Effect::Send { to: from.slot, frame: native::ack(id, delivered) })
-}
-
-fn error(from: Key, id: Option<&FrameId>, code: ErrorCode, message: &str) -> Effect {
-    Effect::Send { to: from.slot, frame: native::error(id, code, message) }
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::auth::Identity;
+use crate::protocol::message::{FrameId, MAX_ROOMS, MAX_ROOMS_PER_CONNECTION, MAX_WATCHED_PER_CONNECTION, Recipients};
 use crate::protocol::wire;
+use crate::router::command::Command;
 use serde_json::Value;
 use std::time::Duration;
+use std::time::Instant;
 
 mod model;
 mod random;

@@ -219,8 +219,9 @@ impl Model {
                 self.seen.extend(ack(*id, 0));
             }
             Say::Presence { accounts, watch, id } => {
-                if member.attached {
-                    let names = named(*accounts, &ACCOUNTS);
+                let names = named(*accounts, &ACCOUNTS);
+                if member.attached && self.may_cause(from, names.len(), 64, *id) {
+                    let member = self.member(from);
                     match watch {
                         Some(true) => member.watching.extend(names.clone()),
                         Some(false) => member.watching.retain(|watched| !names.contains(watched)),
@@ -236,21 +237,28 @@ impl Model {
     }
 
     fn deliver(&mut self, from: Key, slots: &[Slot], id: bool, text: &str, frame_bytes: usize) {
+        if self.may_cause(from, slots.len(), frame_bytes, id) {
+            slots.iter().for_each(|to| self.tell(*to, text));
+            if id {
+                self.tell(from.slot, format!("ack id {}", slots.len()));
+            }
+        }
+    }
+
+    fn may_cause(&mut self, from: Key, deliveries: usize, each_bytes: usize, id: bool) -> bool {
         let sender = self.member(from).account.clone();
         let of_sender = ACCOUNTS.iter().position(|name| *name == sender).unwrap();
-        let (deliveries, bytes) = (slots.len() as i64, (slots.len() * frame_bytes) as i64);
+        let (deliveries, bytes) = (deliveries as i64, (deliveries * each_bytes) as i64);
         let limit = |limit: Option<u32>| limit.map_or(i64::MAX, i64::from);
         let most = (limit(self.config.deliveries_per_second), limit(self.config.delivered_bytes_per_second));
         let credit = &mut self.credit[of_sender];
         // More than there ever is may pass when all of it is there; nothing always may.
         if deliveries > 0 && (credit.0 < deliveries.min(most.0) || credit.1 < bytes.min(most.1)) {
-            return self.tell(from.slot, format!("error {} 106", dash(id)));
+            self.tell(from.slot, format!("error {} 106", dash(id)));
+            return false;
         }
         *credit = (credit.0 - deliveries, credit.1 - bytes);
-        slots.iter().for_each(|to| self.tell(*to, text));
-        if id {
-            self.tell(from.slot, format!("ack id {}", slots.len()));
-        }
+        true
     }
 
     pub(super) fn second(&mut self) {
