@@ -391,3 +391,6 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

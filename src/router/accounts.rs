@@ -217,4 +217,23 @@ mod tests {
             assert!(accounts.entries.len() < 40, "those of the last 100 ms, and few more");
         }
     }
+
+    #[test]
+    fn watches_are_bounded_for_each_account_and_in_all() {
+        let mut accounts = Accounts::default();
+        let name = |n: usize| Account::new(&format!("a{n}")).unwrap();
+        let star = name(0);
+        (0..MAX_WATCHERS_PER_ACCOUNT as Slot).for_each(|watcher| accounts.watch(&star, watcher));
+        assert_eq!(accounts.may_watch(&[name(1)]), Ok(()));
+        assert_eq!(
+            accounts.may_watch(&[name(1), star.clone()]).unwrap_err(),
+            "a0 is watched by 1024 connections already"
+        );
+        accounts.unwatch(&star, 7);
+        assert_eq!(accounts.may_watch(std::slice::from_ref(&star)), Ok(()));
+        let others: Vec<Account> = (1..=MAX_WATCHES - accounts.watches).map(name).collect();
+        assert_eq!(accounts.may_watch(&others), Ok(()));
+        others.iter().for_each(|other| accounts.watch(other, 0));
+        assert_eq!(accounts.may_watch(&[star]).unwrap_err(), "this server keeps 100000 watches");
+    }
 }

@@ -140,7 +140,12 @@ impl Handler for Censor {
         match message.content() {
             r#""consume""# => return Verdict::Consume,
             r#""refuse""# => return Verdict::Refuse(ErrorCode::PermissionDenied, "not that word".into()),
-            r#""change""# => message.set_content(&json!({ "changed": true })).unwrap(),
+            r#""change""# => {
+                let too_deep: serde_json::Value =
+                    serde_json::from_str(&format!("{}{}", "[".repeat(64), "]".repeat(64))).unwrap();
+                assert!(message.set_content(&too_deep).is_err(), "not every client could parse it");
+                message.set_content(&json!({ "changed": true })).unwrap();
+            }
             r#""redirect""# => message.to = Some(Recipients::Accounts(vec![account("c")])),
             _ => {}
         }

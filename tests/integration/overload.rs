@@ -8,6 +8,9 @@ use crate::support::{
 use heartwire::config::{Rate, SingleConnection};
 use heartwire::{CloseReason, Config, Connection, Handle, Handler, Push, Statistics};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,6 +56,28 @@ fn a_consumer_that_stops_reading_is_cut_while_the_others_receive_everything() {
     let reach = handle.send(accounts, &chunk(0)).unwrap();
     assert_eq!((reach.connections, &*reach.missing), (2, &[account("stopped")][..]));
     assert_eq!(handle.counts().unwrap().queued_bytes, 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn half_open_handshakes_of_one_address_leave_room_for_others() {
+    let server = serve(busy(|config| (config.max_connections, config.max_per_address) = (Some(64), Some(5))));
+    let half_open: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address(&server)).unwrap();
+            stream.write_all(b"G").unwrap();
+            stream
+        })
+        .collect();
+    eventually("all but five were refused", || server.handle().counts().unwrap().refused == 35);
+    // All of 127.0.0.0/8 is this machine.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&address(&server).into()).unwrap();
+    let mut other = TcpStream::from(socket);
+    other.write_all(upgrade_request("/ws?user_id=other", "").as_bytes()).unwrap();
+    eventually("the other is there", || server.handle().counts().unwrap().connections == 1);
+    drop(half_open);
 }
 
 #[test]

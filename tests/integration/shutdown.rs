@@ -222,6 +222,33 @@ fn a_peer_that_never_reads_is_cut_off_when_the_time_is_over() {
 }
 
 #[test]
+fn a_shutdown_may_be_granted_all_the_time_there_is() {
+    let server = serve(config());
+    let client = Client::connect(&server, "a");
+    drop(client);
+    server.shutdown(Duration::MAX).unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn whoever_connects_to_a_stopping_server_is_refused_at_once() {
+    let server = patient();
+    let (address, handle) = (address(&server), server.handle());
+    let never_reads = Peer::connect(&server, "stuck");
+    let filling = Push::new("filling", &"x".repeat(1 << 20)).unwrap();
+    while handle.counts().unwrap().queued_bytes == 0 {
+        handle.send(account("stuck"), &filling).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(move || server.shutdown(LONG));
+        eventually("nobody listens", || TcpStream::connect(address).is_err());
+        assert!(!stopping.is_finished(), "it still waits for its client");
+        drop(never_reads);
+        stopping.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_handler_that_never_returns_is_left_behind_and_named() {
     let gate = Gate::default();
     let server = serve_with(configured(|config| config.linger = Duration::from_millis(100)), gate.clone());

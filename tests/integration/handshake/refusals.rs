@@ -55,6 +55,7 @@ fn a_request_that_is_no_upgrade_of_http_is_400() {
         (request.replace("Host: 127.0.0.1\r\n", ""), "no Host"),
         (request.replace("Host:", "Host: 127.0.0.1\r\nHost:"), "two Hosts"),
         (request.replace("Connection: Upgrade\r\n", ""), "no Connection"),
+        (request.replace("Host:", "Content-Length: 0\r\nContent-Length: 5\r\nHost:"), "a body after all"),
         (request.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), "no key"),
         (request.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), "a short key"),
         (request.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZ!=="), "a key that is not base64"),
