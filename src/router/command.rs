@@ -112,9 +112,9 @@ pub(crate) enum Control {
     },
     /// End the router's thread.
     Stop,
-    /// Panic, to see the server fail as a whole.
+    /// Whatever a test wants to happen on the router's thread.
     #[cfg(test)]
-    Panic,
+    Run(Box<dyn FnOnce() + Send>),
 }
 
 /// A connection that wants to be known.

@@ -116,8 +116,8 @@ impl Router {
     }
 
     #[cfg(test)]
-    pub(crate) fn panic_on_purpose(&self) {
-        self.control.send(Control::Panic).unwrap();
+    pub(crate) fn run_in_router(&self, body: impl FnOnce() + Send + 'static) {
+        self.control.send(Control::Run(Box::new(body))).unwrap();
     }
 }
 

@@ -140,8 +140,7 @@ impl Core {
             }
             Control::Stop => return ControlFlow::Break(()),
             #[cfg(test)]
-            #[allow(clippy::panic)]
-            Control::Panic => panic!("on purpose"),
+            Control::Run(body) => body(),
         }
         self.send_now();
         ControlFlow::Continue(())

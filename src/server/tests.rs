@@ -1,37 +1,82 @@
-//! What cannot be caused from outside: the failure of the core.
+//! What cannot be caused from outside: a core that fails, or that does not keep up.
 
 use super::*;
 use crate::handler::Anonymous;
 use crate::protocol::message::Account;
 use crate::router::{Push, SendError};
 use std::net::TcpStream;
-use tungstenite::client;
+use tungstenite::{Message, WebSocket, client};
+
+fn start() -> Server {
+    let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    Server::bind(Config { listen, message_rate: None, ..Config::default() }, Anonymous).unwrap()
+}
+
+fn connect(server: &Server, account: &str) -> WebSocket<TcpStream> {
+    let address = server.local_addrs()[0];
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut socket = client(format!("ws://{address}/ws?user_id={account}"), stream).unwrap().0;
+    assert!(socket.read().unwrap().is_text(), "the register frame");
+    socket
+}
+
+fn close_code(message: &Message) -> Option<u16> {
+    match message {
+        Message::Close(Some(frame)) => Some(frame.code.into()),
+        _ => None,
+    }
+}
 
 #[test]
 fn a_router_that_panics_fails_the_server_and_tells_every_connection() {
-    let config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
-    let server = Server::bind(config, Anonymous).unwrap();
+    let server = start();
     let address = server.local_addrs()[0];
-    let mut clients: Vec<_> = (0..5)
-        .map(|n| {
-            let stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-            client(format!("ws://{address}/ws?user_id=u{n}"), stream).unwrap().0
-        })
-        .collect();
-    clients.iter_mut().for_each(|client| assert!(client.read().unwrap().is_text()));
+    let mut clients: Vec<_> = (0..5).map(|n| connect(&server, &format!("u{n}"))).collect();
 
-    server.shared.router.panic_on_purpose();
+    server.shared.router.run_in_router(|| panic!("on purpose"));
 
     assert_eq!(server.wait().unwrap_err().to_string(), "the router panicked: on purpose");
     for client in &mut clients {
-        let close = client.read().unwrap();
-        assert!(matches!(close, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 1011));
+        assert_eq!(close_code(&client.read().unwrap()), Some(1011));
     }
     let push = Push::new("notice", "nobody gets this").unwrap();
     let alice = Account::new("u1").unwrap();
     assert_eq!(server.handle().send(alice, &push), Err(SendError::Stopped));
     let late = client(format!("ws://{address}/ws?user_id=late"), TcpStream::connect(address).unwrap());
     assert!(late.is_err_and(|error| error.to_string().contains("503")), "nobody comes in any more");
+    server.shutdown(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_client_for_whom_the_router_has_no_room_is_told_and_others_stay() {
+    let server = start();
+    let (mut flooding, mut quiet) = (connect(&server, "flooding"), connect(&server, "quiet"));
+    let (release, held) = crossbeam_channel::bounded::<()>(0);
+    server.shared.router.run_in_router(move || {
+        // Until the test lets it go on, by dropping the other end.
+        let _ = held.recv();
+    });
+    let mut writer =
+        WebSocket::from_raw_socket(flooding.get_ref().try_clone().unwrap(), tungstenite::protocol::Role::Client, None);
+    let frame = format!(r#"{{"type":"message","to":["quiet"],"content":"{}"}}"#, "x".repeat(1_000));
+    // It fails once the server has closed.
+    let writing = std::thread::spawn(move || while writer.send(Message::text(frame.clone())).is_ok() {});
+
+    let mut last_text = String::new();
+    let code = loop {
+        match flooding.read().unwrap() {
+            Message::Text(text) => last_text = text.to_string(),
+            message => break close_code(&message),
+        }
+    };
+    assert_eq!(code, Some(4100));
+    assert!(last_text.contains(r#""code":108"#), "{last_text}");
+    drop(release);
+    let first = quiet.read().unwrap();
+    assert!(first.to_text().unwrap().contains(r#""from":"flooding""#), "what was accepted is delivered");
+    drop((flooding, quiet));
+    writing.join().unwrap();
+    assert!(server.handle().counts().unwrap().commands_dropped > 0);
     server.shutdown(Duration::ZERO).unwrap();
 }
