@@ -180,7 +180,7 @@ impl Connection {
     }
 
     /// Ends this connection; without effect when it is closing already. What waits for it is dropped and counted, what
-    /// is still on its way through the router is dropped too; [`Handle::disconnect`] comes after what was sent before.
+    /// is still on its way through the router is dropped too. [`Handle::disconnect`] comes after pushes that have returned.
     pub fn close(&self, reason: CloseReason) {
         self.outbound.close(reason, Waiting::Drop);
     }

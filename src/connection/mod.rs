@@ -145,18 +145,29 @@ impl Life {
             match received {
                 Received::Bytes(n) => self.take(&buffer[..n], registered),
                 Received::Nothing => {}
-                Received::End => return,
+                Received::End => return self.end_of_stream(),
             }
         }
     }
 
+    /// The peer has left; or the server, which is stopping, has ended what it took for a handshake.
+    fn end_of_stream(&self) {
+        if self.permit.is_server_closed() {
+            self.connection.outbound.close(CloseKind::GoingAway.into(), Waiting::Drop);
+        }
+    }
+
     /// A peer is neither silent nor slow while its bytes wait here because a handler or this machine was. Each time it
-    /// looks, what waits is used up, so this comes to an end: a message is bounded. Where only heartbeats count, a flood
-    /// of other bytes must not put off the end.
+    /// looks, what waits is used up, so this comes to an end: a message is bounded, in bytes and fragments, and so are the
+    /// control frames in between. Where one of them is not, or only heartbeats count, a flood must not put off the end.
     fn close_unless_bytes_wait(&mut self, reason: CloseReason, buffer: &mut [u8]) -> Received {
         let bytes_count = match reason.kind() {
             CloseKind::HeartbeatTimeout => self.shared.config.heartbeat.liveness == Liveness::Any,
-            kind => kind == CloseKind::TooSlow,
+            CloseKind::TooSlow => {
+                let config = &self.shared.config;
+                config.max_fragments.is_some() && config.control_rate.is_some()
+            }
+            _ => false,
         };
         if bytes_count {
             let received = self.receiver.receive_waiting(buffer);

@@ -11,8 +11,11 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct Places {
     max_connections: usize,
     max_handshakes: usize,
-    /// Handshakes of one address: before it is registered, a connection counts here.
-    max_per_address: usize,
+    /// Handshakes of one address: no more than its connections, and never all there may be.
+    max_opening_per_address: usize,
+    /// Places of one address. The router bounds those that are registered; this leaves as many again for those that it
+    /// does not know yet or no longer: whoever is refused or closing keeps its place until its thread ends.
+    max_held_per_address: usize,
     taken: Mutex<Taken>,
 }
 
@@ -22,13 +25,20 @@ struct Taken {
     connections: usize,
     /// Handshakes in progress: nobody but they would wake their threads when the server stops.
     opening: HashMap<u64, Opening>,
-    opening_by_address: HashMap<IpAddr, usize>,
+    addresses: HashMap<IpAddr, OfAddress>,
     closed: bool,
 }
 
 struct Opening {
     socket: Arc<TcpStream>,
     counted: Option<IpAddr>,
+}
+
+/// What one address has.
+#[derive(Default)]
+struct OfAddress {
+    held: usize,
+    opening: usize,
 }
 
 /// Why there is no place.
@@ -38,7 +48,7 @@ pub(crate) enum Full {
     Connections,
     /// As many handshakes in progress as there may be.
     Handshakes,
-    /// As many handshakes in progress as one address may have.
+    /// As many places, or handshakes in progress, as one address may have.
     Address,
     /// The server is stopping.
     Closed,
@@ -49,7 +59,9 @@ impl Places {
         Self {
             max_connections: admission.max_connections,
             max_handshakes: admission.max_handshakes,
-            max_per_address: max_per_address.unwrap_or(usize::MAX),
+            max_opening_per_address: max_per_address
+                .map_or(usize::MAX, |most| most.min(admission.max_handshakes.div_ceil(2))),
+            max_held_per_address: max_per_address.map_or(usize::MAX, |most| most.saturating_mul(2)),
             taken: Mutex::default(),
         }
     }
@@ -67,17 +79,18 @@ impl Places {
             return Err(Full::Handshakes);
         }
         if let Some(address) = counted {
-            let opening = taken.opening_by_address.entry(address).or_default();
-            if *opening >= self.max_per_address {
+            let of_address = taken.addresses.entry(address).or_default();
+            if of_address.opening >= self.max_opening_per_address || of_address.held >= self.max_held_per_address {
                 return Err(Full::Address);
             }
-            *opening += 1;
+            of_address.opening += 1;
+            of_address.held += 1;
         }
         let id = taken.next;
         taken.next += 1;
         taken.connections += 1;
         taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted });
-        Ok(Permit { places: Arc::clone(self), id })
+        Ok(Permit { places: Arc::clone(self), id, counted })
     }
 
     /// Lets nobody in any more, and ends the handshakes in progress: their next recv is an end of stream.
@@ -94,12 +107,19 @@ impl Places {
 impl Taken {
     fn opened(&mut self, id: u64) {
         let address = self.opening.remove(&id).and_then(|opening| opening.counted);
-        if let Some(address) = address
-            && let Entry::Occupied(mut count) = self.opening_by_address.entry(address)
+        if let Some(of_address) = address.and_then(|address| self.addresses.get_mut(&address)) {
+            of_address.opening -= 1;
+        }
+    }
+
+    fn left(&mut self, counted: Option<IpAddr>) {
+        self.connections -= 1;
+        if let Some(address) = counted
+            && let Entry::Occupied(mut of_address) = self.addresses.entry(address)
         {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
+            of_address.get_mut().held -= 1;
+            if of_address.get().held == 0 {
+                of_address.remove();
             }
         }
     }
@@ -109,6 +129,7 @@ impl Taken {
 pub(crate) struct Permit {
     places: Arc<Places>,
     id: u64,
+    counted: Option<IpAddr>,
 }
 
 impl Permit {
@@ -127,7 +148,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
         taken.opened(self.id);
-        taken.connections -= 1;
+        taken.left(self.counted);
     }
 }
 
@@ -161,7 +182,13 @@ mod tests {
         assert_eq!(places_of_many.enter(&socket, somebody).err(), Some(Full::Address));
         assert!(places_of_many.enter(&socket, Some(IpAddr::from([192, 0, 2, 2]))).is_ok());
         half_open.opened();
+        let second = places_of_many.enter(&socket, somebody).unwrap();
+        second.opened();
+        assert_eq!(places_of_many.enter(&socket, somebody).err(), Some(Full::Address), "twice its connections");
+        drop(second);
         assert!(places_of_many.enter(&socket, somebody).is_ok());
+        drop(half_open);
+        assert!(lock(&places_of_many.taken).addresses.is_empty());
         let _fourth = places.enter(&socket, None).unwrap();
         places.close();
         assert_eq!((&*socket).read(&mut [0]).unwrap(), 0);

@@ -24,8 +24,8 @@ pub(crate) const MAX_WATCHED_PER_CONNECTION: usize = 1_024;
 
 /// How many connections may watch one account: each of them is told when it comes and goes.
 pub(crate) const MAX_WATCHERS_PER_ACCOUNT: usize = 1_024;
-/// How many watches a server keeps in all.
-pub(crate) const MAX_WATCHES: usize = 100_000;
+/// How many watches a server keeps in all; more than one address can have by default.
+pub(crate) const MAX_WATCHES: usize = 300_000;
 
 /// A name for whoever is connected: 1 to 128 bytes of UTF-8 without control characters. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

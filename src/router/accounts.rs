@@ -234,6 +234,6 @@ mod tests {
         let others: Vec<Account> = (1..=MAX_WATCHES - accounts.watches).map(name).collect();
         assert_eq!(accounts.may_watch(&others), Ok(()));
         others.iter().for_each(|other| accounts.watch(other, 0));
-        assert_eq!(accounts.may_watch(&[star]).unwrap_err(), "this server keeps 100000 watches");
+        assert_eq!(accounts.may_watch(&[star]).unwrap_err(), "this server keeps 300000 watches");
     }
 }
