@@ -311,6 +311,16 @@ impl Config {
         Ok(())
     }
 
+    /// Whether this is one of the proxies whose word about their clients counts.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    /// The address as limits count it; `None` for a trusted proxy, to which they do not apply.
+    pub(crate) fn limited_address(&self, address: IpAddr) -> Option<IpAddr> {
+        (!self.trusts(address)).then(|| address.to_canonical())
+    }
+
     fn validate_times(&self) -> Result<(), ConfigError> {
         let HeartbeatTimes { interval, timeout } = self.heartbeat.times();
         let (least, most) = (*self.heartbeat.negotiable.start(), *self.heartbeat.negotiable.end());

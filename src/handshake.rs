@@ -71,11 +71,11 @@ impl From<Response> for Rejection {
 fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
     let config = &*shared.config;
     let deadline = accepted.at + config.handshake_deadline;
-    let trusted = config.trusted_proxies.iter().any(|network| network.contains(accepted.peer.ip()));
+    let announces = config.proxy_protocol == ProxyProtocol::V2 && config.trusts(accepted.peer.ip());
     let mut reader = Reader::new(accepted, deadline);
-    let announced = if trusted && config.proxy_protocol == ProxyProtocol::V2 { reader.proxy_header()? } else { None };
+    let announced = if announces { reader.proxy_header()? } else { None };
     let (head, received) = reader.head()?;
-    let client = client_address(accepted.peer, announced, trusted, &head, config);
+    let client = client_address(accepted.peer, announced, &head, config);
     check_host(&head, shared)?;
     check_request(&head, config)?;
     if head.path() != config.path {
@@ -93,12 +93,11 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
         let refusal = Refusal::unavailable("authentication took too long", RETRY_AFTER);
         return Err(Rejection::Refused(refusal, Some(upgrade)));
     }
-    let limited = !config.trusted_proxies.iter().any(|network| network.contains(client.ip()));
     Ok(Admitted {
         accepted: accepted.at,
         deadline,
         client,
-        limited_address: limited.then(|| client.ip().to_canonical()),
+        limited_address: config.limited_address(client.ip()),
         identity,
         device,
         promise,
@@ -180,21 +179,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn client_address(
-    peer: SocketAddr,
-    announced: Option<IpAddr>,
-    trusted: bool,
-    head: &Head,
-    config: &Config,
-) -> SocketAddr {
+fn client_address(peer: SocketAddr, announced: Option<IpAddr>, head: &Head, config: &Config) -> SocketAddr {
     let client = match (announced, config.proxy_protocol) {
         (Some(client), _) => client,
-        (None, ProxyProtocol::Off) if trusted => {
-            proxy::forwarded_client(peer.ip(), head.headers(), &config.trusted_proxies)
-        }
+        (None, ProxyProtocol::Off) => proxy::forwarded_client(peer.ip(), head.headers(), &config.trusted_proxies),
         _ => return peer,
     };
-    if client == peer.ip() { peer } else { SocketAddr::new(client, 0) }
+    if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) }
 }
 
 /// A page on a name that somebody else's DNS points at loopback must not reach the server there.

@@ -126,9 +126,7 @@ impl Listener {
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nonblocking(false);
         let socket = Arc::new(socket);
-        let trusted = shared.config.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
-        let counted = (!trusted).then(|| peer.ip().to_canonical());
-        let why = match self.places.enter(&socket, counted) {
+        let why = match self.places.enter(&socket, shared.config.limited_address(peer.ip())) {
             Ok(permit) => {
                 let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit: Arc::new(permit) };
                 let for_thread = Arc::clone(shared);
