@@ -203,7 +203,11 @@ impl Life {
             return;
         }
         let count = commands.len();
-        match self.shared.router.hand_over(registered.key, commands) {
+        let handed_over = self.shared.router.hand_over(registered.key, commands);
+        if handed_over.is_err() {
+            self.shared.metrics.commands_dropped.add(count as u64);
+        }
+        match handed_over {
             Ok(()) => registered.commands += count as u64,
             Err(SendError::Stopped) => self.connection.outbound.close(CloseKind::Internal.into(), Waiting::Drop),
             Err(SendError::Busy) => {
@@ -211,7 +215,6 @@ impl Life {
                 let _ = self.connection.outbound.push([native::error(None, ErrorCode::NotAvailable, &message)]);
                 let reason = CloseReason::new(CloseKind::OverCapacity, "the router was busy for 5 s");
                 self.connection.outbound.close(reason, Waiting::KeepUntil(Instant::now() + self.shared.config.linger));
-                self.shared.metrics.commands_dropped.add(count as u64);
                 if let Some(others) = self.shared.overload_log.open(Instant::now()) {
                     log::warn!("the router is overloaded: {} was closed, and {others} others", self.connection.id());
                 }

@@ -293,7 +293,7 @@ pub struct Counts {
     pub frames_sent: u64,
     /// Frames that were accepted for a connection but dropped when it closed.
     pub frames_dropped: u64,
-    /// Frames of clients that an overloaded router did not take; their senders were told and closed with 4100.
+    /// Frames of clients that the router did not take: it was overloaded (4100) or gone (1011), as their senders were told.
     pub commands_dropped: u64,
     /// Registered connections that ended, by close code.
     pub closed_by_code: BTreeMap<u16, u64>,

@@ -148,10 +148,16 @@ impl Core {
 
     fn drain(&mut self, deadline: Instant) {
         self.send_now();
-        let outbounds = self.state.drain().filter_map(|slot| self.outbounds.get(slot as usize)?.as_ref());
-        for outbound in outbounds {
-            outbound.close(CloseKind::GoingAway.into(), Waiting::KeepUntil(deadline));
+        let slots: Vec<Slot> = self.state.drain().collect();
+        for slot in slots {
+            if let Some(outbound) = &self.outbounds[slot as usize] {
+                outbound.close(CloseKind::GoingAway.into(), Waiting::KeepUntil(deadline));
+            }
+            // What is pushed from now on reaches nobody, and whoever pushes it must be told so.
+            self.state.detach(slot, &mut self.effects);
         }
+        // Nobody is left to be told who has gone.
+        self.effects.clear();
     }
 
     fn send_now(&mut self) {

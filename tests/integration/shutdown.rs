@@ -242,6 +242,9 @@ fn whoever_connects_to_a_stopping_server_is_refused_at_once() {
     std::thread::scope(|scope| {
         let stopping = scope.spawn(move || server.shutdown(LONG));
         eventually("nobody listens", || TcpStream::connect(address).is_err());
+        eventually("nobody can be reached", || handle.counts().unwrap().connections == 0);
+        let reach = handle.send(account("stuck"), &filling).unwrap();
+        assert_eq!((reach.connections, reach.missing), (0, vec![account("stuck")]), "whoever pushes now is told");
         assert!(!stopping.is_finished(), "it still waits for its client");
         drop(never_reads);
         stopping.join().unwrap().unwrap();
