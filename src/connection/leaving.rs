@@ -6,6 +6,7 @@ use crate::auth::Refusal;
 use crate::outbound::Outbound;
 use crate::printable::Printable;
 use crate::protocol::close::CloseReason;
+use crate::protocol::format::Format;
 use crate::protocol::wire::{self, Bytes};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub(crate) fn refuse(socket: &Arc<TcpStream>, refusal: &Refusal, upgrade: Option
 /// Writes the last bytes of a connection that never was, and waits for the peer to have read them.
 pub(crate) fn answer_and_leave(socket: &Arc<TcpStream>, answer: Bytes, reason: CloseReason, shared: &Shared) {
     let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
-    let outbound = Arc::new(Outbound::new(Arc::clone(socket), flusher, metrics, Instant::now()));
+    let outbound = Arc::new(Outbound::new(Arc::clone(socket), Format::WebSocket, flusher, metrics));
     outbound.close_with(reason.clone(), answer);
     discard(&mut Receiver::new(Arc::clone(socket)), &outbound);
     outbound.finish(reason);

@@ -10,6 +10,7 @@ use crate::config::Protocol;
 use crate::handler::Connection;
 use crate::limits::Permit;
 use crate::outbound::Outbound;
+use crate::protocol::format::Format;
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
 use crate::router::command::Registration;
@@ -19,6 +20,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use tungstenite::protocol::Role;
 
 /// A client that was let in: what its handshake found out.
 pub(crate) struct Admitted {
@@ -58,7 +60,7 @@ impl Admitted {
             since: SystemTime::now(),
         };
         let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
-        let outbound = Arc::new(Outbound::new(Arc::clone(&socket), flusher, metrics, now));
+        let outbound = Arc::new(Outbound::new(Arc::clone(&socket), Format::WebSocket, flusher, metrics));
         let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
         let heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
         let mut greeting = vec![self.upgrade.response.clone()];
@@ -79,7 +81,7 @@ impl Admitted {
             dispatch: Dispatch::new(connection.clone(), handler, Arc::clone(config), permissions, now),
             connection,
             receiver: Receiver::new(socket),
-            websocket: WebSocket::new(config, now),
+            websocket: WebSocket::new(config, Role::Server, now),
             heartbeat,
             received: self.received,
             opened: now,

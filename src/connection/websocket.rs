@@ -1,14 +1,14 @@
-//! A WebSocket connection's received bytes turned into messages (RFC 6455). Pure, but for what it pushes to outbound.
+//! A WebSocket connection's received bytes turned into messages (RFC 6455). Pure, but for the replies it gives by itself.
 //!
 //! The WebSocket library never sees the socket. It reads what one recv brought, from memory, and asks for more when
 //! that is used up, which is when the connection's thread hands over and sleeps again. What it writes by itself (pongs,
-//! the reply to a Close) goes the way of everything else that is sent, through outbound.
+//! the reply to a Close) goes the way of everything else that is sent, through [`Replies`].
 
 use super::frames::Frames;
 use crate::config::Config;
 use crate::outbound::Outbound;
 use crate::protocol::close::{CloseKind, CloseReason};
-use crate::protocol::wire;
+use crate::protocol::wire::{self, Bytes};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,25 +19,50 @@ use tungstenite::{Error, Message};
 /// connection, and from memory small steps cost nothing.
 const READ_BUFFER_BYTES: usize = 512;
 
+/// Where replies go, and whether anybody still wants to know what comes.
+pub(crate) trait Replies {
+    /// Whether the connection is ending, so that nothing more is to be decoded.
+    fn is_ending(&self) -> bool;
+    /// Sends a pong. It may fail: a connection that cannot be written to is noticed by its reader.
+    fn reply(&self, frame: Bytes);
+    /// Sends the reply to the peer's Close.
+    fn reply_to_close(&self, reason: CloseReason, frame: Bytes);
+}
+
+impl Replies for Arc<Outbound> {
+    fn is_ending(&self) -> bool {
+        Outbound::is_ending(self)
+    }
+
+    fn reply(&self, frame: Bytes) {
+        let _ = self.push([frame]);
+    }
+
+    fn reply_to_close(&self, reason: CloseReason, frame: Bytes) {
+        self.close_with(reason, frame);
+    }
+}
+
 /// The receiving side of one WebSocket connection.
-pub(super) struct WebSocket {
+pub(crate) struct WebSocket {
     context: WebSocketContext,
     frames: Frames,
 }
 
 impl WebSocket {
-    pub(super) fn new(config: &Config, now: Instant) -> Self {
+    /// `role` is this side's own: a server's peer must mask its frames, and a client's must not (RFC 6455 §5.1).
+    pub(crate) fn new(config: &Config, role: Role, now: Instant) -> Self {
         let limits = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             // Each automatic reply is written at once, as one whole frame.
             .write_buffer_size(0)
             .max_message_size(Some(config.max_message_bytes))
             .max_frame_size(Some(config.max_message_bytes));
-        Self { context: WebSocketContext::new(Role::Server, Some(limits)), frames: Frames::new(config, now) }
+        Self { context: WebSocketContext::new(role, Some(limits)), frames: Frames::new(config, now) }
     }
 
     /// Since when a message is incomplete.
-    pub(super) fn assembling_since(&self) -> Option<Instant> {
+    pub(crate) fn assembling_since(&self) -> Option<Instant> {
         self.frames.since()
     }
 
@@ -45,16 +70,16 @@ impl WebSocket {
     ///
     /// # Errors
     /// Why the server has to end it. Messages before that were passed to `message`.
-    pub(super) fn decode(
+    pub(crate) fn decode(
         &mut self,
         received: &[u8],
         now: Instant,
-        outbound: &Arc<Outbound>,
+        replies: &impl Replies,
         mut message: impl FnMut(Message),
     ) -> Result<(), CloseReason> {
         let (permitted, broken_bound) = self.frames.advance(received, now);
-        let mut pipe = Pipe { unread: &received[..permitted], outbound, close_code: None };
-        while !outbound.is_ending() {
+        let mut pipe = Pipe { unread: &received[..permitted], replies, close_code: None };
+        while !replies.is_ending() {
             match self.context.read(&mut pipe) {
                 Ok(Message::Close(frame)) => {
                     // The reply is on its way out; it is written when the library is asked for the next message.
@@ -70,29 +95,29 @@ impl WebSocket {
     }
 }
 
-/// What the library takes for its socket: bytes from memory in, whole frames to outbound out.
-struct Pipe<'a> {
+/// What the library takes for its socket: bytes from memory in, whole frames out.
+struct Pipe<'a, R> {
     unread: &'a [u8],
-    outbound: &'a Arc<Outbound>,
+    replies: &'a R,
     /// The code of the peer's Close, once it was read.
     close_code: Option<u16>,
 }
 
-impl Read for Pipe<'_> {
+impl<R> Read for Pipe<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.unread.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { self.unread.read(buffer) }
     }
 }
 
-impl Write for Pipe<'_> {
-    /// Takes one whole frame. A connection that cannot be written to is noticed by its reader, so this never fails.
+impl<R: Replies> Write for Pipe<'_, R> {
+    /// Takes one whole frame.
     fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
-        let bytes = wire::Bytes::copy_from_slice(frame);
+        let bytes = Bytes::copy_from_slice(frame);
         match self.close_code {
-            Some(code) if wire::is_close(frame) => self.outbound.close_with(CloseKind::PeerClosed(code).into(), bytes),
-            _ => {
-                let _ = self.outbound.push([bytes]);
+            Some(code) if wire::is_close(frame) => {
+                self.replies.reply_to_close(CloseKind::PeerClosed(code).into(), bytes);
             }
+            _ => self.replies.reply(bytes),
         }
         Ok(frame.len())
     }

@@ -1,10 +1,12 @@
 //! The write side on real sockets of loopback, with small buffers so that they fill.
 
 use super::*;
+use crate::protocol::wire;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::Read;
 use std::net::TcpListener;
 use std::thread::{JoinHandle, sleep, spawn};
+use std::time::Duration;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message, WebSocket};
 
@@ -52,7 +54,7 @@ impl Server {
         let socket = listener.accept().unwrap().0;
         SockRef::from(&socket).set_send_buffer_size(SOCKET_BUFFER_BYTES).unwrap();
         let (flusher, metrics) = (Arc::clone(&self.flusher), Arc::clone(&self.metrics));
-        (Arc::new(Outbound::new(Arc::new(socket), flusher, metrics, Instant::now())), peer.into())
+        (Arc::new(Outbound::new(Arc::new(socket), Format::WebSocket, flusher, metrics)), peer.into())
     }
 }
 
@@ -89,7 +91,7 @@ fn lock_state(outbound: &Outbound) -> std::sync::MutexGuard<'_, State> {
 }
 
 fn sent(outbound: &Outbound) -> Sent {
-    lock_state(outbound).sent
+    lock_state(outbound).writer.sent()
 }
 
 /// What the peer reads until the end: the names of the messages, and the code of the Close.
@@ -322,7 +324,7 @@ fn a_close_shuts_only_the_writing_direction_until_the_linger_is_over() {
     let mut last = String::new();
     peer.read_to_string(&mut last).unwrap();
     assert_eq!(last, "last");
-    let socket = lock_state(&outbound).socket.clone().unwrap();
+    let socket = lock_state(&outbound).writer.socket().unwrap();
     let reader = spawn(move || (&*socket).read(&mut [0]));
     assert!(outbound.flush(before + NEVER - TICK).is_some());
     assert!(!outbound.is_dead());

@@ -54,6 +54,17 @@ pub(crate) fn close(reason: &CloseReason) -> Bytes {
     })
 }
 
+/// The payload of a whole frame that this side wrote.
+#[must_use]
+pub(crate) fn payload(frame: &[u8]) -> &[u8] {
+    let header_bytes = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(header_bytes..).unwrap_or_default()
+}
+
 /// Whether these bytes begin with the header of a Close frame.
 #[must_use]
 pub(crate) fn is_close(frame: &[u8]) -> bool {
@@ -92,6 +103,7 @@ mod tests {
             let frame = text(|buffer| buffer.extend_from_slice(payload.as_bytes()));
             assert_eq!(frame.len(), header + length);
             assert_eq!(frame, text_frame(&payload));
+            assert_eq!(super::payload(&frame), payload.as_bytes());
             assert_eq!(read_back(&frame), Message::text(payload.clone()));
             assert_eq!(read_back(&binary(payload.as_bytes())), Message::binary(payload.into_bytes()));
         }

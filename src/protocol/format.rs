@@ -1,0 +1,86 @@
+//! How what is sent looks on the wires of those who receive it: written once as a native frame, and translated, where
+//! their transport or their dialect asks for it, once for each that does.
+
+use crate::protocol::close::CloseReason;
+use crate::protocol::line;
+use crate::protocol::wire::{self, Bytes};
+
+/// The form of everything that is sent to one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// WebSocket frames, as the native protocol writes them.
+    WebSocket,
+    /// Lines of JSON, over raw TCP.
+    Lines,
+}
+
+impl Format {
+    /// A native frame, or one of the embedding program's own protocol, as it goes to this connection; `None` where its
+    /// dialect has no word for it.
+    pub(crate) fn translate(&self, frame: &Bytes) -> Option<Bytes> {
+        Translator::default().translate(frame, self)
+    }
+
+    /// The server's probe.
+    pub(crate) fn ping(&self, payload: &[u8]) -> Bytes {
+        match self {
+            Self::WebSocket => wire::ping(payload),
+            Self::Lines => line::ping(),
+        }
+    }
+
+    /// The last thing that the connection is sent.
+    pub(crate) fn close(&self, reason: &CloseReason) -> Bytes {
+        match self {
+            Self::WebSocket => wire::close(reason),
+            Self::Lines => line::close(reason),
+        }
+    }
+}
+
+/// The translations of the frame that was asked for last: whoever sends one frame to many asks for each of them.
+#[derive(Default)]
+pub(crate) struct Translator {
+    frame: Bytes,
+    line: Option<Bytes>,
+}
+
+impl Translator {
+    /// See [`Format::translate`].
+    pub(crate) fn translate(&mut self, frame: &Bytes, format: &Format) -> Option<Bytes> {
+        if *format == Format::WebSocket {
+            return Some(frame.clone());
+        }
+        self.turn_to(frame);
+        match format {
+            Format::WebSocket => Some(frame.clone()),
+            Format::Lines => Some(self.line.get_or_insert_with(|| line::from_json(wire::payload(frame))).clone()),
+        }
+    }
+
+    fn turn_to(&mut self, frame: &Bytes) {
+        // The clone kept here holds the place in memory, so that nothing else can be there.
+        let same = (self.frame.as_ptr(), self.frame.len()) == (frame.as_ptr(), frame.len());
+        if !same {
+            *self = Self { frame: frame.clone(), ..Self::default() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_written_once_for_all_who_read_lines() {
+        let frame = wire::text_frame("{\"type\":\"notice\",\n\"content\":1}");
+        let mut translator = Translator::default();
+        let line = translator.translate(&frame, &Format::Lines).unwrap();
+        assert_eq!(&line[..], b"{\"type\":\"notice\", \"content\":1}\n");
+        let again = translator.translate(&frame.clone(), &Format::Lines).unwrap();
+        assert_eq!(again.as_ptr(), line.as_ptr());
+        let other = wire::text_frame("{\"type\":\"notice\",\n\"content\":2}");
+        assert_ne!(translator.translate(&other, &Format::Lines).unwrap(), line);
+        assert_eq!(translator.translate(&frame, &Format::WebSocket).unwrap().as_ptr(), frame.as_ptr());
+    }
+}
