@@ -168,7 +168,7 @@ impl Connection {
     /// # Errors
     /// Why the connection is closing; the message was dropped.
     pub fn send(&self, push: &Push) -> Result<(), CloseReason> {
-        self.outbound.push([push.frame().clone()])
+        self.outbound.tell(push.frame())
     }
 
     /// Sends a message of the program's own protocol to this connection only, as [`Connection::send`] does.

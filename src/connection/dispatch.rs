@@ -103,7 +103,7 @@ impl Dispatch {
                 if next.is_some() {
                     heartbeat.set_times(times_for(&self.config.heartbeat, next));
                 }
-                self.answer(native::heartbeat(heartbeat.times()));
+                self.answer(&native::heartbeat(heartbeat.times()));
             }
             ClientFrame::Message { to, content, id } => self.message(Some(to), content, id),
             ClientFrame::Broadcast { content, id } => self.message(None, content, id),
@@ -178,17 +178,17 @@ impl Dispatch {
 
     fn acknowledge(&self, id: Option<&FrameId>) {
         if let Some(id) = id {
-            self.answer(native::ack(id, 0));
+            self.answer(&native::ack(id, 0));
         }
     }
 
     fn error(&self, id: Option<&FrameId>, code: ErrorCode, message: &str) {
-        self.answer(native::error(id, code, message));
+        self.answer(&native::error(id, code, message));
     }
 
-    fn answer(&self, frame: Bytes) {
+    fn answer(&self, frame: &Bytes) {
         // A connection that is closing gets no answers any more; its drop is counted there.
-        let _ = self.connection.outbound.push([frame]);
+        let _ = self.connection.outbound.tell(frame);
     }
 }
 

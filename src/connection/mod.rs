@@ -25,7 +25,7 @@ use crate::outbound::{Sent, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::ErrorCode;
-use crate::protocol::{native, wire};
+use crate::protocol::native;
 use crate::router::command::Key;
 use crate::router::{Handle, Router, SendError};
 use crate::threads::Crew;
@@ -132,7 +132,8 @@ impl Life {
                 Step::Wait(until) => self.receiver.receive(&mut buffer, until),
                 Step::Ping(payload) => {
                     // A connection that is closing needs no ping.
-                    let _ = self.connection.outbound.push([wire::ping(&payload)]);
+                    let ping = self.connection.outbound.format().ping(&payload);
+                    let _ = self.connection.outbound.push([ping]);
                     continue;
                 }
                 Step::Idle(idle) => {
@@ -212,7 +213,7 @@ impl Life {
             Err(SendError::Stopped) => self.connection.outbound.close(CloseKind::Internal.into(), Waiting::Drop),
             Err(SendError::Busy) => {
                 let message = format!("the server is overloaded: {count} frames were dropped");
-                let _ = self.connection.outbound.push([native::error(None, ErrorCode::NotAvailable, &message)]);
+                let _ = self.connection.outbound.tell(&native::error(None, ErrorCode::NotAvailable, &message));
                 let reason = CloseReason::new(CloseKind::OverCapacity, "the router was busy for 5 s");
                 self.connection.outbound.close(reason, Waiting::KeepUntil(Instant::now() + self.shared.config.linger));
                 if let Some(others) = self.shared.overload_log.open(Instant::now()) {

@@ -17,9 +17,10 @@ mod writer;
 pub(crate) use writer::{Bounds, Remaining, Sent, Waiting, Writer};
 
 use crate::metrics::Metrics;
+use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
-use crate::protocol::format::Format;
-use crate::protocol::wire::Bytes;
+use crate::protocol::format::{Format, Translator};
+use crate::protocol::wire::{self, Bytes};
 use crate::threads::lock;
 use flusher::Flusher;
 use std::net::TcpStream;
@@ -33,6 +34,7 @@ pub(crate) struct Outbound {
     /// Set as soon as a reason is chosen that is not the peer's own disappearance, or would have been chosen but for
     /// that: what is read after that is discarded.
     ending: AtomicBool,
+    format: Format,
     flusher: Arc<Flusher>,
     metrics: Arc<Metrics>,
 }
@@ -45,9 +47,9 @@ struct State {
 
 impl Outbound {
     pub(crate) fn new(socket: Arc<TcpStream>, format: Format, flusher: Arc<Flusher>, metrics: Arc<Metrics>) -> Self {
-        let writer = Writer::new(socket, format, Instant::now());
+        let writer = Writer::new(socket, format.clone(), Instant::now());
         let state = State { writer, listed: false };
-        Self { state: Mutex::new(state), ending: AtomicBool::new(false), flusher, metrics }
+        Self { state: Mutex::new(state), ending: AtomicBool::new(false), format, flusher, metrics }
     }
 
     /// Sends whole frames, in order, or queues what the kernel does not take. Never blocks; callable from any thread.
@@ -57,6 +59,32 @@ impl Outbound {
     pub(crate) fn push(self: &Arc<Self>, frames: impl IntoIterator<Item = Bytes>) -> Result<(), CloseReason> {
         let overrun = || self.flusher.is_overrun();
         self.change(|writer, now| writer.push(frames, overrun, self.flusher.bounds(), now))
+    }
+
+    /// Sends a native frame, or one of the embedding program's own, in the format of this connection. Never blocks.
+    ///
+    /// # Errors
+    /// See [`Outbound::push`].
+    pub(crate) fn tell(self: &Arc<Self>, frame: &Bytes) -> Result<(), CloseReason> {
+        self.push(self.translate(frame, &mut Translator::default()))
+    }
+
+    /// The frame in the format of this connection; `None`, counted, where its dialect has no word for it.
+    pub(crate) fn translate(&self, frame: &Bytes, translator: &mut Translator) -> Option<Bytes> {
+        let translated = translator.translate(frame, &self.format);
+        if translated.is_none() {
+            self.metrics.frames_untold.add(1);
+            if let Some(others) = self.metrics.untold_log.open(Instant::now()) {
+                let text = String::from_utf8_lossy(wire::payload(frame));
+                log::info!("a dialect has no word for {}, nor for {others} others", Printable(&text));
+            }
+        }
+        translated
+    }
+
+    /// How what is sent to this connection looks on its wire.
+    pub(crate) fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Begins the close handshake for a reason of the server's; without effect when one was chosen before.

@@ -187,11 +187,6 @@ impl Writer {
         (reason, self.sent)
     }
 
-    /// How frames look on this socket.
-    pub(crate) fn format(&self) -> &Format {
-        &self.format
-    }
-
     /// The socket, while its reader has not finished.
     pub(crate) fn socket(&self) -> Option<Arc<TcpStream>> {
         self.socket.clone()

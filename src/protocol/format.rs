@@ -15,12 +15,6 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// A native frame, or one of the embedding program's own protocol, as it goes to this connection; `None` where its
-    /// dialect has no word for it.
-    pub(crate) fn translate(&self, frame: &Bytes) -> Option<Bytes> {
-        Translator::default().translate(frame, self)
-    }
-
     /// The server's probe.
     pub(crate) fn ping(&self, payload: &[u8]) -> Bytes {
         match self {
@@ -46,7 +40,8 @@ pub(crate) struct Translator {
 }
 
 impl Translator {
-    /// See [`Format::translate`].
+    /// A native frame, or one of the embedding program's own protocol, as it goes to a connection of this format; `None`
+    /// where its dialect has no word for it.
     pub(crate) fn translate(&mut self, frame: &Bytes, format: &Format) -> Option<Bytes> {
         if *format == Format::WebSocket {
             return Some(frame.clone());

@@ -52,7 +52,9 @@ pub(crate) enum Command {
 /// What is to be done after a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Push a frame to a connection.
+    /// Push a connection's greeting, which is in its own format already.
+    Greet { to: Slot, greeting: Vec<Bytes> },
+    /// Push a native frame to a connection, in that connection's format.
     Send { to: Slot, frame: Bytes },
     /// Begin its close handshake.
     Close { to: Slot, reason: CloseReason },
@@ -125,7 +127,8 @@ pub(crate) struct Registration {
     /// The address that counts against the limit; `None` where none does.
     pub(crate) limited_address: Option<IpAddr>,
     pub(crate) info: ConnectionInfo,
-    /// The first bytes to go out: the 101 response, then the register frame. Nothing overtakes them.
+    /// The first bytes to go out, as they go over the wire: the 101 response, the register frame. Nothing overtakes
+    /// them.
     pub(crate) greeting: Vec<Bytes>,
 }
 

@@ -5,6 +5,7 @@ use super::state::State;
 use crate::config::Config;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::format::Translator;
 use crate::protocol::wire::Bytes;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use std::ops::ControlFlow;
@@ -78,6 +79,7 @@ struct Core {
     /// Frames by connection, so that each connection costs one system call however many frames a turn brings it.
     pending: Vec<Vec<Bytes>>,
     touched: Vec<Slot>,
+    translator: Translator,
 }
 
 impl Core {
@@ -88,6 +90,7 @@ impl Core {
             effects: Vec::new(),
             pending: Vec::new(),
             touched: Vec::new(),
+            translator: Translator::default(),
         }
     }
 
@@ -170,12 +173,11 @@ impl Core {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
+                Effect::Greet { to, greeting } => self.put(to, greeting),
                 Effect::Send { to, frame } => {
-                    let pending = &mut self.pending[to as usize];
-                    if pending.is_empty() {
-                        self.touched.push(to);
-                    }
-                    pending.push(frame);
+                    let outbound = self.outbounds[to as usize].as_ref();
+                    let frame = outbound.and_then(|outbound| outbound.translate(&frame, &mut self.translator));
+                    self.put(to, frame);
                 }
                 Effect::Close { to, reason } => self.close(to, reason),
                 Effect::Forget { slot } => {
@@ -186,6 +188,15 @@ impl Core {
         }
         // Its capacity serves again.
         self.effects = effects;
+    }
+
+    fn put(&mut self, to: Slot, frames: impl IntoIterator<Item = Bytes>) {
+        let pending = &mut self.pending[to as usize];
+        let nothing_waited = pending.is_empty();
+        pending.extend(frames);
+        if nothing_waited && !pending.is_empty() {
+            self.touched.push(to);
+        }
     }
 
     fn send_all(&mut self) {

@@ -81,7 +81,7 @@ impl State {
             leaves_after: None,
         };
         let slot = self.place(connection);
-        effects.extend(new.greeting.into_iter().map(|frame| Effect::Send { to: slot, frame }));
+        effects.push(Effect::Greet { to: slot, greeting: new.greeting });
         for room in &rooms {
             self.rooms.join(room, slot);
         }

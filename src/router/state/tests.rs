@@ -54,11 +54,12 @@ fn short(frame: &Bytes) -> String {
 /// Effects in short, each with the connection it is for.
 fn read(effects: &[Effect]) -> Vec<(Slot, String)> {
     let read = |effect: &Effect| match effect {
-        Effect::Send { to, frame } => (*to, short(frame)),
-        Effect::Close { to, reason } => (*to, format!("close {}", reason.code())),
-        Effect::Forget { slot } => (*slot, "forget".into()),
+        Effect::Send { to, frame } => vec![(*to, short(frame))],
+        Effect::Greet { to, greeting } => greeting.iter().map(|frame| (*to, short(frame))).collect(),
+        Effect::Close { to, reason } => vec![(*to, format!("close {}", reason.code()))],
+        Effect::Forget { slot } => vec![(*slot, "forget".into())],
     };
-    effects.iter().map(read).collect()
+    effects.iter().flat_map(read).collect()
 }
 
 fn registration(serial: u64, identity: Identity, limited_address: Option<IpAddr>) -> Registration {
