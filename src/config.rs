@@ -14,6 +14,9 @@ use std::time::Duration;
 pub struct Config {
     /// Where to listen. Default `127.0.0.1:8080`; port 0 takes a free one, see [`Server::local_addrs`](crate::Server::local_addrs).
     pub listen: Vec<SocketAddr>,
+    /// Where to listen for raw TCP: the native protocol with one JSON object a line. Default nowhere; customary is port
+    /// 7373. Port 0 takes a free one, see [`Server::local_tcp_addrs`](crate::Server::local_tcp_addrs).
+    pub tcp_listen: Vec<SocketAddr>,
     /// What the frames mean. Default [`Protocol::Native`].
     pub protocol: Protocol,
     /// The path of the WebSocket endpoint. Default `/ws`.
@@ -33,6 +36,8 @@ pub struct Config {
 
     /// From accept to the end of the request's head; never extended. Default 5 s.
     pub handshake_deadline: Duration,
+    /// On raw TCP, from accept to the first byte; never extended. Default `None`: the handshake's deadline.
+    pub tcp_first_byte: Option<Duration>,
     /// From the first byte of a message to its last. Default 10 s.
     pub assembly_deadline: Duration,
     /// From accept to the end, whatever arrives. Default none.
@@ -92,6 +97,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            tcp_listen: Vec::new(),
             protocol: Protocol::Native,
             path: "/ws".into(),
             page: false,
@@ -101,6 +107,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
             handshake_deadline: Duration::from_secs(5),
+            tcp_first_byte: None,
             assembly_deadline: Duration::from_secs(10),
             max_lifetime: None,
             heartbeat: Heartbeat::default(),
@@ -293,6 +300,9 @@ impl Config {
         if self.listen.is_empty() {
             return fail("listen: at least one address is needed".into());
         }
+        if self.protocol == Protocol::Raw && !self.tcp_listen.is_empty() {
+            return fail("tcp-listen: raw TCP speaks the native protocol only".into());
+        }
         if !(MIN_STACK_BYTES..=MAX_STACK_BYTES).contains(&self.stack_bytes) {
             return fail(format!(
                 "stack-bytes must be {MIN_STACK_BYTES} to {MAX_STACK_BYTES}, not {}",
@@ -326,6 +336,7 @@ impl Config {
         let (least, most) = (*self.heartbeat.negotiable.start(), *self.heartbeat.negotiable.end());
         let positive = [
             ("handshake-deadline", Some(self.handshake_deadline)),
+            ("tcp-first-byte", self.tcp_first_byte),
             ("assembly-deadline", Some(self.assembly_deadline)),
             ("max-lifetime", self.max_lifetime),
             ("write-deadline", Some(self.write_deadline)),

@@ -76,33 +76,55 @@ pub struct Anonymous;
 
 impl Handler for Anonymous {}
 
-/// A request to connect, whose head was checked: well-formed, complete, Host and Origin permitted.
+/// A request to connect: the head of a WebSocket's, which was checked (well-formed, complete, Host and Origin permitted),
+/// or the `hello` of a raw TCP client, which has neither path nor headers.
 pub struct Request {
-    pub(crate) head: Head,
+    pub(crate) words: Words,
     pub(crate) client: SocketAddr,
     pub(crate) token: Option<String>,
 }
 
+/// How a client asks.
+#[derive(Debug)]
+pub(crate) enum Words {
+    /// By a WebSocket request, with the name of the parameter in which its dialect puts the account.
+    Upgrade { head: Head, account: &'static str },
+    /// By a line.
+    Hello { user_id: Option<String>, device: String },
+}
+
 impl Request {
-    /// The path, escapes kept.
+    /// The path, escapes kept; empty on raw TCP.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.head.path()
+        match &self.words {
+            Words::Upgrade { head, .. } => head.path(),
+            Words::Hello { .. } => "",
+        }
     }
 
-    /// A parameter of the query, decoded.
+    /// A parameter of the query, decoded; on raw TCP, `user_id` and `device` of the `hello`.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.head.query(name)
+        match (&self.words, name) {
+            (Words::Upgrade { head, .. }, name) => head.query(name),
+            (Words::Hello { user_id, .. }, "user_id") => user_id.as_deref(),
+            (Words::Hello { device, .. }, "device") => Some(device),
+            (Words::Hello { .. }, _) => None,
+        }
     }
 
     /// A header; the first where it is repeated.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.header(name)
+        match &self.words {
+            Words::Upgrade { head, .. } => head.header(name),
+            Words::Hello { .. } => None,
+        }
     }
 
-    /// The bearer token: from `Authorization`, from `?token=`, or from an offered subprotocol `bearer.TOKEN`.
+    /// The bearer token: from `Authorization`, from `?token=`, from an offered subprotocol `bearer.TOKEN`, or from the
+    /// `hello`.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
@@ -114,19 +136,28 @@ impl Request {
         self.client
     }
 
-    /// The account that the client says it is, from `user_id`. Nothing has proved it.
+    /// The account that the client says it is, from `user_id` (or as its dialect calls it). Nothing has proved it.
     ///
     /// # Errors
     /// 400 when there is none, or when it is not an account's name.
     pub fn claimed_account(&self) -> Result<Account, Refusal> {
-        let name = self.query("user_id").ok_or_else(|| Refusal::bad_request("the parameter user_id is missing"))?;
-        Account::new(name).map_err(|error| Refusal::bad_request(format!("user_id: {error}")))
+        let parameter = self.account_parameter();
+        let missing = || Refusal::bad_request(format!("the parameter {parameter} is missing"));
+        let name = self.query(parameter).ok_or_else(missing)?;
+        Account::new(name).map_err(|error| Refusal::bad_request(format!("{parameter}: {error}")))
+    }
+
+    pub(crate) fn account_parameter(&self) -> &'static str {
+        match self.words {
+            Words::Upgrade { account, .. } => account,
+            Words::Hello { .. } => "user_id",
+        }
     }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("head", &self.head).field("client", &self.client).finish_non_exhaustive()
+        f.debug_struct("Request").field("words", &self.words).field("client", &self.client).finish_non_exhaustive()
     }
 }
 

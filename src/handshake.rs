@@ -1,19 +1,23 @@
-//! The thread of a connection that is being opened: read the head, judge it, authenticate, hand over.
+//! The thread of a connection that is being opened: read the head, judge it, authenticate, hand over. What raw TCP has
+//! instead of a head is in [`hello`].
 //!
 //! Its deadline is absolute and begins with the accept. Whatever is refused gets a complete answer. The connection's own
 //! thread starts only afterwards, with a stack that never saw a handshake, which is a third of what an idle connection
 //! costs.
 
+mod hello;
+
 use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::config::{Config, Protocol, ProxyProtocol};
-use crate::connection::{self, Admitted, Received, Receiver, Shared, Upgrade};
-use crate::handler::Request;
+use crate::connection::{self, Admitted, Greeting, Received, Receiver, Shared};
+use crate::handler::{Request, Words};
 use crate::http::{Head, HeadError, HeadReader, Response, host_allowed, origin_allowed};
 use crate::limits::Permit;
 use crate::page;
 use crate::printable::Printable;
 use crate::protocol::close::CloseKind;
-use crate::protocol::message::{ErrorCode, MAX_DEVICE_BYTES};
+use crate::protocol::format::Format;
+use crate::protocol::message::{ErrorCode, device_label};
 use crate::protocol::wire::Bytes;
 use crate::proxy::{self, ProxyHeader};
 use ::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
@@ -35,27 +39,51 @@ pub(crate) struct Accepted {
     pub(crate) permit: Arc<Permit>,
 }
 
+/// What the clients of one listening address speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// HTTP, and then WebSocket.
+    WebSocket,
+    /// Lines of JSON, over TCP as it is.
+    Lines,
+}
+
 /// The handshake's thread.
-pub(crate) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
-    let socket = &accepted.socket;
+pub(crate) fn run(accepted: &Accepted, transport: Transport, shared: &Arc<Shared>) {
+    match transport {
+        Transport::WebSocket => shake_hands(accepted, shared),
+        Transport::Lines => hello::run(accepted, shared),
+    }
+}
+
+fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
     // Whoever is refused keeps its place until this thread ends.
-    match open(accepted, shared) {
-        Ok(admitted) => start(admitted, accepted, shared),
-        Err(Rejection::Refused(refusal, upgrade)) => connection::refuse(socket, &refusal, upgrade.as_ref(), shared),
-        Err(Rejection::Answered(response)) => {
+    let rejection = match open(accepted, shared) {
+        Ok(admitted) => return start(admitted, accepted, shared),
+        Err(Rejection::Gone) => return,
+        Err(rejection) => rejection,
+    };
+    let outbound = connection::write_side(&accepted.socket, Format::WebSocket, shared);
+    let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
+    match rejection {
+        Rejection::Refused(refusal, greeting) => {
+            connection::refuse(&mut receiver, &outbound, &refusal, greeting.as_ref(), shared);
+        }
+        Rejection::Answered(response) => {
             if response.status() != 200 {
                 shared.metrics.refused.add(1);
             }
-            connection::answer_and_leave(socket, response.to_bytes().into(), CloseKind::Normal.into(), shared);
+            let answer = response.to_bytes().into();
+            connection::answer_and_leave(&mut receiver, &outbound, answer, CloseKind::Normal.into());
         }
-        Err(Rejection::Gone) => {}
+        Rejection::Gone => {}
     }
 }
 
 /// Why this request opens no connection.
 enum Rejection {
-    /// Not let in; told by a Close where the upgrade says so.
-    Refused(Refusal, Option<Upgrade>),
+    /// Not let in; told by a Close where the greeting says so.
+    Refused(Refusal, Option<Greeting>),
     /// Not a WebSocket request, or not a well-formed one.
     Answered(Response),
     /// The peer has left.
@@ -71,11 +99,10 @@ impl From<Response> for Rejection {
 fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
     let config = &*shared.config;
     let deadline = accepted.at + config.handshake_deadline;
-    let announces = config.proxy_protocol == ProxyProtocol::V2 && config.trusts(accepted.peer.ip());
     let mut reader = Reader::new(accepted, deadline);
-    let announced = if announces { reader.proxy_header()? } else { None };
+    let announced = reader.proxy_header(accepted.peer, config)?;
     let (head, received) = reader.head()?;
-    let client = client_address(accepted.peer, announced, &head, config);
+    let client = client_address(accepted.peer, announced, Some(&head), config);
     check_host(&head, shared)?;
     check_request(&head, config)?;
     if head.path() != config.path {
@@ -83,16 +110,12 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     }
     check_upgrade(&head)?;
     check_origin(&head, shared)?;
-    let upgrade = upgrade(&head, config)?;
+    let greeting = greeting(&head, config)?;
     let (device, promise) = parameters(&head)?;
     let token = head.bearer_token().map_err(|error| malformed(&error))?.map(str::to_owned);
-    let request = Request { head, client, token };
-    let identity =
-        authenticate(&request, shared).map_err(|refusal| Rejection::Refused(refusal, Some(upgrade.clone())))?;
-    if Instant::now() >= deadline {
-        let refusal = Refusal::unavailable("authentication took too long", RETRY_AFTER);
-        return Err(Rejection::Refused(refusal, Some(upgrade)));
-    }
+    let words = Words::Upgrade { head, account: "user_id" };
+    let identity = authenticate(&Request { words, client, token }, deadline, shared)
+        .map_err(|refusal| Rejection::Refused(refusal, Some(greeting.clone())))?;
     Ok(Admitted {
         accepted: accepted.at,
         deadline,
@@ -101,20 +124,23 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
         identity,
         device,
         promise,
-        upgrade,
+        greeting,
+        outbound: None,
         received,
     })
 }
 
 /// Starts the connection's thread while this one still has the socket, so that a refused thread is still a 503.
 fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
-    let upgrade = admitted.upgrade.clone();
+    let (greeting, outbound) = (admitted.greeting.clone(), admitted.outbound.clone());
     let newcomer = admitted.prepare(Arc::clone(&accepted.socket), Arc::clone(&accepted.permit), shared);
     if let Err(error) = shared.crew.spawn("hw-connection", shared.config.stack_bytes, move || connection::run(newcomer))
     {
         log::error!("no thread for a connection: {error}");
         let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
-        connection::refuse(&accepted.socket, &refusal, Some(&upgrade), shared);
+        let new = || connection::write_side(&accepted.socket, greeting.format.clone(), shared);
+        let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
+        connection::refuse(&mut receiver, &outbound.unwrap_or_else(new), &refusal, Some(&greeting), shared);
     }
 }
 
@@ -133,8 +159,11 @@ impl<'a> Reader<'a> {
         Self { permit: &accepted.permit, receiver, deadline, unused: Vec::new() }
     }
 
-    /// The header that a trusted proxy sends first; the client that it names.
-    fn proxy_header(&mut self) -> Result<Option<IpAddr>, Rejection> {
+    /// The header that a trusted proxy sends first, where it is one and does; the client that it names.
+    fn proxy_header(&mut self, peer: SocketAddr, config: &Config) -> Result<Option<IpAddr>, Rejection> {
+        if config.proxy_protocol == ProxyProtocol::Off || !config.trusts(peer.ip()) {
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
         loop {
             match proxy::parse_v2(&bytes) {
@@ -179,10 +208,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn client_address(peer: SocketAddr, announced: Option<IpAddr>, head: &Head, config: &Config) -> SocketAddr {
-    let client = match (announced, config.proxy_protocol) {
-        (Some(client), _) => client,
-        (None, ProxyProtocol::Off) => proxy::forwarded_client(peer.ip(), head.headers(), &config.trusted_proxies),
+fn client_address(peer: SocketAddr, announced: Option<IpAddr>, head: Option<&Head>, config: &Config) -> SocketAddr {
+    let client = match (announced, config.proxy_protocol, head) {
+        (Some(client), ..) => client,
+        (None, ProxyProtocol::Off, Some(head)) => {
+            proxy::forwarded_client(peer.ip(), head.headers(), &config.trusted_proxies)
+        }
         _ => return peer,
     };
     if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) }
@@ -245,7 +276,7 @@ fn check_origin(head: &Head, shared: &Shared) -> Result<(), Rejection> {
 }
 
 /// The 101 response that would be sent, and how a refusal is told instead.
-fn upgrade(head: &Head, config: &Config) -> Result<Upgrade, Rejection> {
+fn greeting(head: &Head, config: &Config) -> Result<Greeting, Rejection> {
     let mut response = create_response(head.as_http()).map_err(|error| bad_request(&error.to_string()))?;
     if config.protocol == Protocol::Native && head.offered_subprotocols().any(|offer| offer == SUBPROTOCOL) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
@@ -258,31 +289,33 @@ fn upgrade(head: &Head, config: &Config) -> Result<Upgrade, Rejection> {
         Some("http") => false,
         Some(_) => return Err(bad_request("refuse must be http or close").into()),
     };
-    Ok(Upgrade { response: Bytes::from(bytes), refuse_by_close })
+    Ok(Greeting { first: vec![Bytes::from(bytes)], refuse_by_close, format: Format::WebSocket })
 }
 
 fn parameters(head: &Head) -> Result<(String, Option<Duration>), Rejection> {
-    let device = head.query("device").unwrap_or_default();
-    if device.len() > MAX_DEVICE_BYTES || device.chars().any(char::is_control) {
-        let message = format!("device must be at most {MAX_DEVICE_BYTES} bytes without control characters");
-        return Err(bad_request(&message).into());
-    }
+    let device = device_label(head.query("device").unwrap_or_default());
+    let device = device.map_err(|error| bad_request(&error.to_string()))?;
     let promise = match head.query("heartbeat_ms").map(str::parse::<u64>) {
         None => None,
         Some(Ok(ms)) if ms > 0 => Some(Duration::from_millis(ms)),
         Some(_) => return Err(bad_request("heartbeat_ms must be a positive number of milliseconds").into()),
     };
-    Ok((device.to_owned(), promise))
+    Ok((device, promise))
 }
 
-fn authenticate(request: &Request, shared: &Shared) -> Result<Identity, Refusal> {
+/// Asks the handler, whose answer counts until `deadline`.
+fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result<Identity, Refusal> {
     let identity = catch_unwind(AssertUnwindSafe(|| shared.handler.authenticate(request))).unwrap_or_else(|_| {
         log::error!("the handler panicked in `authenticate`");
         Err(Refusal::internal("authentication failed on the server's side"))
     })?;
-    let claimed = request.query("user_id").filter(|_| shared.config.protocol == Protocol::Native);
+    let parameter = request.account_parameter();
+    let claimed = request.query(parameter).filter(|_| shared.config.protocol == Protocol::Native);
     if claimed.is_some_and(|claimed| claimed != identity.account.as_str()) {
-        return Err(Refusal::forbidden("the token is another account's than user_id"));
+        return Err(Refusal::forbidden(format!("the token is another account's than {parameter}")));
+    }
+    if Instant::now() >= deadline {
+        return Err(Refusal::unavailable("authentication took too long", RETRY_AFTER));
     }
     Ok(identity)
 }

@@ -5,10 +5,12 @@
 use crate::auth::RETRY_AFTER;
 use crate::config::Rate;
 use crate::connection::Shared;
-use crate::handshake::{self, Accepted};
+use crate::handshake::{self, Accepted, Transport};
 use crate::http::Response;
 use crate::limits::{Full, Places, TokenBucket};
 use crate::metrics::LogGate;
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::line;
 use crate::protocol::message::ErrorCode;
 use crate::threads::{Wake, poll_timeout};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -40,6 +42,7 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    transport: Transport,
     wake: Wake,
     stopping: AtomicBool,
     places: Arc<Places>,
@@ -50,7 +53,12 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens. Accepted sockets inherit what is set here: no delay for small frames, a bound on how long sent bytes may
     /// stay unacknowledged, and little unsent memory.
-    pub(crate) fn bind(address: SocketAddr, unacknowledged: Duration, places: Arc<Places>) -> io::Result<Self> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        transport: Transport,
+        unacknowledged: Duration,
+        places: Arc<Places>,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -68,6 +76,7 @@ impl Listener {
         let socket = TcpListener::from(socket);
         Ok(Self {
             address: socket.local_addr()?,
+            transport,
             socket,
             wake: Wake::new()?,
             stopping: AtomicBool::new(false),
@@ -129,10 +138,10 @@ impl Listener {
         let why = match self.places.enter(&socket, shared.config.limited_address(peer.ip())) {
             Ok(permit) => {
                 let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit: Arc::new(permit) };
-                let for_thread = Arc::clone(shared);
+                let (transport, for_thread) = (self.transport, Arc::clone(shared));
                 let stack_bytes = HANDSHAKE_STACKS * shared.config.stack_bytes;
-                let started =
-                    shared.crew.spawn("hw-handshake", stack_bytes, move || handshake::run(&accepted, &for_thread));
+                let shake_hands = move || handshake::run(&accepted, transport, &for_thread);
+                let started = shared.crew.spawn("hw-handshake", stack_bytes, shake_hands);
                 match started {
                     Ok(()) => return,
                     Err(error) => format!("no thread for a handshake: {error}"),
@@ -145,9 +154,9 @@ impl Listener {
         };
         shared.metrics.refused.add(1);
         if let Some(others) = self.refused_log.open(now) {
-            log::warn!("refused {peer} with 503, and {others} others: {why}");
+            log::warn!("refused {peer}, and {others} others: {why}");
         }
-        leaving.refuse(socket, now);
+        leaving.refuse(socket, &no_room(self.transport), now);
     }
 
     /// Sleeps until something happens: the deadline, a connection to accept, a stop.
@@ -199,19 +208,26 @@ impl Pace {
     }
 }
 
-/// Refused sockets: they got a 503, and a moment to read it before the close, which would otherwise be a reset.
+/// What those are told for whom there is no place.
+fn no_room(transport: Transport) -> Vec<u8> {
+    let (code, message) = (ErrorCode::NotAvailable, "the server takes no further connection now");
+    match transport {
+        Transport::WebSocket => {
+            Response::error(503, code.code(), code.reason(), message).retry_after(RETRY_AFTER).to_bytes()
+        }
+        Transport::Lines => line::close(&CloseReason::new(CloseKind::OverCapacity, message)).to_vec(),
+    }
+}
+
+/// Refused sockets: they got an answer, and a moment to read it before the close, which would otherwise be a reset.
 #[derive(Default)]
 struct Leaving(VecDeque<(Instant, Arc<TcpStream>)>);
 
 impl Leaving {
-    fn refuse(&mut self, socket: Arc<TcpStream>, now: Instant) {
-        let reason = ErrorCode::NotAvailable;
-        let response =
-            Response::error(503, reason.code(), reason.reason(), "the server takes no further connection now")
-                .retry_after(RETRY_AFTER);
+    fn refuse(&mut self, socket: Arc<TcpStream>, answer: &[u8], now: Instant) {
         // Best effort: who does not read its refusal is closed all the same, and nobody waits for it.
         if SockRef::from(&*socket).set_nonblocking(true).is_ok() {
-            let _ = (&*socket).write(&response.to_bytes());
+            let _ = (&*socket).write(answer);
             let _ = socket.shutdown(Shutdown::Write);
             if self.0.len() >= MAX_LEAVING {
                 self.forget_first();

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) frames_sent: Counter,
     pub(crate) frames_dropped: Counter,
     pub(crate) commands_dropped: Counter,
+    pub(crate) strangers_closed: Counter,
     pub(crate) frames_untold: Counter,
     pub(crate) untold_log: LogGate,
     closed: Mutex<BTreeMap<u16, u64>>,

@@ -4,6 +4,7 @@ use crate::config::{Config, LONGEST};
 use crate::connection::{Ids, Shared};
 use crate::error::Error;
 use crate::handler::Handler;
+use crate::handshake::Transport;
 use crate::limits::{Admission, Machine, Places, admission, thread_budget};
 use crate::listener::Listener;
 use crate::metrics::{LogGate, Metrics, Reminders};
@@ -29,6 +30,7 @@ pub struct Server {
     shared: Arc<Shared>,
     listeners: Vec<Arc<Listener>>,
     addresses: Vec<SocketAddr>,
+    tcp_addresses: Vec<SocketAddr>,
     places: Arc<Places>,
     admission: Admission,
     /// The router and the flusher, which outlast all others.
@@ -46,21 +48,22 @@ impl Server {
     pub fn bind(config: Config, handler: impl Handler) -> Result<Self, Error> {
         config.validate()?;
         guard(&config, handler.authenticates())?;
-        let fixed_threads = CORE_THREADS + config.listen.len();
+        let doors = doors(&config);
+        let fixed_threads = CORE_THREADS + doors.len();
         let admission = admission(config.max_connections, &thread_budget(&Machine::read()), fixed_threads)
             .map_err(|error| Error::NoRoom(error.to_string()))?;
         log::debug!("{admission}");
         let places = Arc::new(Places::new(&admission, config.max_per_address));
         let unacknowledged = config.heartbeat.times().timeout;
-        let listeners = config
-            .listen
-            .iter()
-            .map(|address| {
-                let listener = Listener::bind(*address, unacknowledged, Arc::clone(&places));
-                listener.map(Arc::new).map_err(|error| Error::Listen(*address, error))
+        let listeners = doors
+            .into_iter()
+            .map(|(address, transport)| {
+                let listener = Listener::bind(address, transport, unacknowledged, Arc::clone(&places));
+                listener.map(Arc::new).map_err(|error| Error::Listen(address, error))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().map(|listener| listener.address()).collect();
+        let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
+        let tcp_addresses = addresses.split_off(config.listen.len());
         let config = Arc::new(config);
         let (router, inboxes) = router::inboxes(admission.max_connections, config.max_message_bytes);
         let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
@@ -80,15 +83,22 @@ impl Server {
         });
         // From here on a failure drops the server, which stops what has been started.
         let core = Arc::default();
-        let server = Self { shared, listeners, addresses, places, admission, core, fate, stopped: false };
+        let server =
+            Self { shared, listeners, addresses, tcp_addresses, places, admission, core, fate, stopped: false };
         server.start(config, inboxes)?;
         Ok(server)
     }
 
-    /// Where it listens, in the order configured, with the ports that the system chose.
+    /// Where it listens for WebSockets, in the order configured, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens for raw TCP, likewise.
+    #[must_use]
+    pub fn local_tcp_addrs(&self) -> &[SocketAddr] {
+        &self.tcp_addresses
     }
 
     /// How many connections it bears, and which limit decided that; its `Display` also says how to raise it.
@@ -179,10 +189,16 @@ fn guard(config: &Config, authenticates: bool) -> Result<(), Error> {
     if authenticates || config.allow_anonymous {
         return Ok(());
     }
-    match config.listen.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
-        Some(address) => Err(Error::OpenToAll(*address)),
+    match doors(config).into_iter().find(|(address, _)| !address.ip().to_canonical().is_loopback()) {
+        Some((address, _)) => Err(Error::OpenToAll(address)),
         None => Ok(()),
     }
+}
+
+/// Where to listen, and for what.
+fn doors(config: &Config) -> Vec<(SocketAddr, Transport)> {
+    let websocket = config.listen.iter().map(|address| (*address, Transport::WebSocket));
+    websocket.chain(config.tcp_listen.iter().map(|address| (*address, Transport::Lines))).collect()
 }
 
 #[cfg(test)]

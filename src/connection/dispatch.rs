@@ -64,6 +64,11 @@ impl Dispatch {
         }
     }
 
+    /// One line of the raw TCP connection, received at `now`.
+    pub(super) fn line(&mut self, line: &[u8], heartbeat: &mut Heartbeat, now: Instant) {
+        self.data(Frame::Binary(line), heartbeat, now);
+    }
+
     fn data(&mut self, frame: Frame<'_>, heartbeat: &mut Heartbeat, now: Instant) {
         self.messages += 1;
         match self.rate.judge(now) {

@@ -115,12 +115,18 @@ impl Heartbeat {
     /// A pong was received: a sign of life in both senses, and a round trip if it answers the last ping.
     pub(crate) fn pong(&mut self, payload: &[u8], now: Instant) {
         self.heard(Sign::Beat, now);
-        if let Some((_, sent)) = self.ping.filter(|(number, _)| payload == number.to_be_bytes()) {
+        if self.ping.is_some_and(|(number, _)| payload == number.to_be_bytes()) {
+            self.answered(now);
+        }
+    }
+
+    /// The last ping, if there was one, was answered: a round trip.
+    pub(crate) fn answered(&mut self, now: Instant) {
+        if let Some((_, sent)) = self.ping.take() {
             let round_trip = now.saturating_duration_since(sent);
             self.pulse.pings_answered += 1;
             self.pulse.last_round_trip = Some(round_trip);
             self.pulse.max_round_trip = self.pulse.max_round_trip.max(Some(round_trip));
-            self.ping = None;
         }
     }
 

@@ -1,14 +1,12 @@
 //! Last words: how a client is told that it does not come in, and how a closing connection waits to be heard.
 
 use super::receiver::{Received, Receiver};
-use super::{Shared, Upgrade};
+use super::{Greeting, Shared};
 use crate::auth::Refusal;
 use crate::outbound::Outbound;
 use crate::printable::Printable;
 use crate::protocol::close::CloseReason;
-use crate::protocol::format::Format;
-use crate::protocol::wire::{self, Bytes};
-use std::net::TcpStream;
+use crate::protocol::wire::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,23 +14,35 @@ use std::time::{Duration, Instant};
 const FLUSHER_GRACE: Duration = Duration::from_secs(5);
 
 /// Answers a client that does not come in, and sees to it that the answer is read. Runs on the client's own thread.
-pub(crate) fn refuse(socket: &Arc<TcpStream>, refusal: &Refusal, upgrade: Option<&Upgrade>, shared: &Shared) {
+pub(crate) fn refuse(
+    receiver: &mut Receiver,
+    outbound: &Arc<Outbound>,
+    refusal: &Refusal,
+    greeting: Option<&Greeting>,
+    shared: &Shared,
+) {
     shared.metrics.refused.add(1);
     log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
-    let answer = match upgrade.filter(|upgrade| upgrade.refuse_by_close) {
-        Some(upgrade) => [&*upgrade.response, &*wire::close(&refusal.close_reason())].concat(),
+    let reason = refusal.close_reason();
+    let answer = match greeting.filter(|greeting| greeting.refuse_by_close) {
+        Some(greeting) => [&*greeting.first.concat(), &*greeting.format.close(&reason)].concat(),
         None => refusal.response().to_bytes(),
     };
-    answer_and_leave(socket, answer.into(), refusal.close_reason(), shared);
+    answer_and_leave(receiver, outbound, answer.into(), reason);
 }
 
 /// Writes the last bytes of a connection that never was, and waits for the peer to have read them.
-pub(crate) fn answer_and_leave(socket: &Arc<TcpStream>, answer: Bytes, reason: CloseReason, shared: &Shared) {
-    let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
-    let outbound = Arc::new(Outbound::new(Arc::clone(socket), Format::WebSocket, flusher, metrics));
+pub(crate) fn answer_and_leave(receiver: &mut Receiver, outbound: &Arc<Outbound>, answer: Bytes, reason: CloseReason) {
     outbound.close_with(reason.clone(), answer);
-    discard(&mut Receiver::new(Arc::clone(socket)), &outbound);
-    outbound.finish(reason);
+    leave(receiver, outbound, reason);
+}
+
+/// Waits for the peer of a connection that is closing, and lets go of the socket; says which reason won.
+pub(crate) fn leave(receiver: &mut Receiver, outbound: &Arc<Outbound>, reason: CloseReason) -> CloseReason {
+    if outbound.is_ending() {
+        discard(receiver, outbound);
+    }
+    outbound.finish(reason).0
 }
 
 /// Reads and drops what still comes, until the peer closes too or the flusher loses patience: a socket closed with

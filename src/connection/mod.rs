@@ -7,13 +7,18 @@ mod dispatch;
 mod frames;
 mod heartbeat;
 mod leaving;
+mod lines;
 mod opening;
 mod rate;
 mod receiver;
+mod transport;
 mod websocket;
 
-pub(crate) use leaving::{answer_and_leave, refuse};
-pub(crate) use opening::{Admitted, Ids, Newcomer, Upgrade};
+pub(crate) use heartbeat::times_for;
+pub(crate) use leaving::{answer_and_leave, leave, refuse};
+pub(crate) use lines::{Line, Lines};
+pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
+pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};
 
 use crate::config::{Config, Liveness};
@@ -34,7 +39,7 @@ use heartbeat::{Heartbeat, Sign, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-use websocket::WebSocket;
+use transport::Transport;
 
 /// What one recv brings at most.
 const READ_BUFFER_BYTES: usize = 1536;
@@ -58,7 +63,7 @@ pub(crate) struct Shared {
 /// What an idle connection costs is above all the deepest its stack ever was, and what was allocated here and freed
 /// again. So the handshake's thread has prepared everything, and each phase has a frame of its own.
 pub(crate) fn run(newcomer: Newcomer) {
-    let Newcomer { mut life, registration, deadline, upgrade } = newcomer;
+    let Newcomer { mut life, registration, deadline, greeting } = newcomer;
     let shared = Arc::clone(&life.shared);
     life.permit.opened();
     // The first effect is the 101 response and, behind it in the same push, the register frame: nothing sent to the
@@ -73,7 +78,10 @@ pub(crate) fn run(newcomer: Newcomer) {
             life.take_leave();
             life.end();
         }
-        Err(refusal) => refuse(life.receiver.socket(), &refusal, Some(&upgrade), &shared),
+        Err(refusal) => {
+            let outbound = Arc::clone(&life.connection.outbound);
+            refuse(&mut life.receiver, &outbound, &refusal, Some(&greeting), &shared);
+        }
     }
 }
 
@@ -82,7 +90,7 @@ struct Life {
     shared: Arc<Shared>,
     connection: Connection,
     receiver: Receiver,
-    websocket: WebSocket,
+    transport: Transport,
     heartbeat: Heartbeat,
     dispatch: Dispatch,
     /// What came behind the request.
@@ -188,9 +196,8 @@ impl Life {
         self.heartbeat.heard(Sign::Bytes, now);
         let before = self.dispatch.messages();
         let (dispatch, heartbeat) = (&mut self.dispatch, &mut self.heartbeat);
-        let decoded =
-            self.websocket.decode(bytes, now, outbound, |message| dispatch.websocket(&message, heartbeat, now));
-        self.heartbeat.assembling(self.websocket.assembling_since());
+        let decoded = self.transport.decode(bytes, now, outbound, dispatch, heartbeat);
+        self.heartbeat.assembling(self.transport.assembling_since());
         self.shared.metrics.messages_received.add(self.dispatch.messages() - before);
         self.hand_over(registered);
         if let Err(reason) = decoded {

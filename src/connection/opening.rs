@@ -3,14 +3,14 @@
 use super::dispatch::Dispatch;
 use super::heartbeat::Heartbeat;
 use super::receiver::Receiver;
-use super::websocket::WebSocket;
+use super::transport::Transport;
 use super::{Life, Shared};
 use crate::auth::Identity;
 use crate::config::Protocol;
 use crate::handler::Connection;
 use crate::limits::Permit;
 use crate::outbound::Outbound;
-use crate::protocol::format::Format;
+use crate::protocol::format::{Format, Translator};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
 use crate::router::command::Registration;
@@ -20,7 +20,6 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use tungstenite::protocol::Role;
 
 /// A client that was let in: what its handshake found out.
 pub(crate) struct Admitted {
@@ -34,7 +33,9 @@ pub(crate) struct Admitted {
     pub(crate) device: String,
     /// How often the client promises to be heard.
     pub(crate) promise: Option<Duration>,
-    pub(crate) upgrade: Upgrade,
+    pub(crate) greeting: Greeting,
+    /// Where it was answered already, if it was.
+    pub(crate) outbound: Option<Arc<Outbound>>,
     /// What came behind the request: the client's first frames, perhaps.
     pub(crate) received: Vec<u8>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Newcomer {
     pub(super) life: Box<Life>,
     pub(super) registration: Box<Registration>,
     pub(super) deadline: Instant,
-    pub(super) upgrade: Upgrade,
+    pub(super) greeting: Greeting,
 }
 
 impl Admitted {
@@ -59,14 +60,15 @@ impl Admitted {
             address: self.client,
             since: SystemTime::now(),
         };
-        let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
-        let outbound = Arc::new(Outbound::new(Arc::clone(&socket), Format::WebSocket, flusher, metrics));
+        let Greeting { first, format, .. } = self.greeting.clone();
+        let outbound = self.outbound.unwrap_or_else(|| write_side(&socket, format.clone(), shared));
         let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
         let heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
-        let mut greeting = vec![self.upgrade.response.clone()];
+        let mut greeting = first;
         if config.protocol == Protocol::Native {
             let (id, account) = (connection.id().as_str(), connection.account());
-            greeting.push(native::register(id, account, heartbeat.times(), config.reconnect_spread));
+            let register = native::register(id, account, heartbeat.times(), config.reconnect_spread);
+            greeting.extend(Translator::default().translate(&register, &format));
         }
         let (handler, permissions) = (Arc::clone(&shared.handler), self.identity.permissions);
         let registration = Registration {
@@ -81,7 +83,7 @@ impl Admitted {
             dispatch: Dispatch::new(connection.clone(), handler, Arc::clone(config), permissions, now),
             connection,
             receiver: Receiver::new(socket),
-            websocket: WebSocket::new(config, Role::Server, now),
+            transport: Transport::new(&format, config, now),
             heartbeat,
             received: self.received,
             opened: now,
@@ -89,17 +91,25 @@ impl Admitted {
             permit,
         };
         let (life, registration) = (Box::new(life), Box::new(registration));
-        Newcomer { life, registration, deadline: self.deadline, upgrade: self.upgrade }
+        Newcomer { life, registration, deadline: self.deadline, greeting: self.greeting }
     }
 }
 
 /// How a client is told whether it may come in.
 #[derive(Clone, Debug)]
-pub(crate) struct Upgrade {
-    /// The complete 101 response.
-    pub(crate) response: Bytes,
-    /// Whether a refusal is an upgrade followed by a Close, for browsers, which see no response.
+pub(crate) struct Greeting {
+    /// What it is sent first, whether it comes in or is refused by a Close: the complete 101 response, or nothing.
+    pub(crate) first: Vec<Bytes>,
+    /// Whether a refusal is that and a Close, as for browsers, which see no response.
     pub(crate) refuse_by_close: bool,
+    /// How everything after it looks.
+    pub(crate) format: Format,
+}
+
+/// The write side of a socket that has none yet.
+pub(crate) fn write_side(socket: &Arc<TcpStream>, format: Format, shared: &Shared) -> Arc<Outbound> {
+    let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
+    Arc::new(Outbound::new(Arc::clone(socket), format, flusher, metrics))
 }
 
 /// Names connections. The first part is the server's own and differs after each start, so no id ever comes twice.

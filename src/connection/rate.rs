@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Pass,
     /// It is dropped; with `tell`, its sender gets an error (at most one a second).
     Refuse {
@@ -22,7 +22,7 @@ pub(super) enum Verdict {
 }
 
 /// The messages of one connection, held against their rate.
-pub(super) struct MessageRate {
+pub(crate) struct MessageRate {
     bucket: Option<TokenBucket>,
     above_since: Option<Instant>,
     last_refused: Option<Instant>,
@@ -30,13 +30,13 @@ pub(super) struct MessageRate {
 }
 
 impl MessageRate {
-    pub(super) fn new(rate: Option<Rate>, now: Instant) -> Self {
+    pub(crate) fn new(rate: Option<Rate>, now: Instant) -> Self {
         let bucket = rate.map(|rate| TokenBucket::new(rate, now));
         Self { bucket, above_since: None, last_refused: None, last_told: None }
     }
 
     /// Judges a message that has arrived at `now`.
-    pub(super) fn judge(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn judge(&mut self, now: Instant) -> Verdict {
         let within = self.bucket.as_mut().is_none_or(|bucket| bucket.take(1, now));
         let a_second_ago =
             |then: Option<Instant>| then.is_none_or(|then| now.saturating_duration_since(then) >= SECOND);

@@ -33,11 +33,6 @@ impl Receiver {
         Self { socket, timeout: None }
     }
 
-    /// The socket that it receives from.
-    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
-        &self.socket
-    }
-
     /// Receives what there is, waiting until `deadline` at most.
     pub(crate) fn receive(&mut self, buffer: &mut [u8], deadline: Instant) -> Received {
         loop {

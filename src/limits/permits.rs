@@ -23,7 +23,8 @@ pub(crate) struct Places {
 struct Taken {
     next: u64,
     connections: usize,
-    /// Handshakes in progress: nobody but they would wake their threads when the server stops.
+    handshakes: usize,
+    /// Those whom the router does not know: nobody but their permits would wake their threads when the server stops.
     opening: HashMap<u64, Opening>,
     addresses: HashMap<IpAddr, OfAddress>,
     closed: bool,
@@ -32,6 +33,8 @@ struct Taken {
 struct Opening {
     socket: Arc<TcpStream>,
     counted: Option<IpAddr>,
+    /// Whether it counts as a handshake.
+    handshake: bool,
 }
 
 /// What one address has.
@@ -75,7 +78,7 @@ impl Places {
         if taken.connections >= self.max_connections {
             return Err(Full::Connections);
         }
-        if taken.opening.len() >= self.max_handshakes {
+        if taken.handshakes >= self.max_handshakes {
             return Err(Full::Handshakes);
         }
         if let Some(address) = counted {
@@ -89,11 +92,12 @@ impl Places {
         let id = taken.next;
         taken.next += 1;
         taken.connections += 1;
-        taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted });
+        taken.handshakes += 1;
+        taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted, handshake: true });
         Ok(Permit { places: Arc::clone(self), id, counted })
     }
 
-    /// Lets nobody in any more, and ends the handshakes in progress: their next recv is an end of stream.
+    /// Lets nobody in any more, and ends those whom the router does not know: their next recv is an end of stream.
     pub(crate) fn close(&self) {
         let mut taken = lock(&self.taken);
         taken.closed = true;
@@ -105,11 +109,19 @@ impl Places {
 }
 
 impl Taken {
-    fn opened(&mut self, id: u64) {
-        let address = self.opening.remove(&id).and_then(|opening| opening.counted);
+    fn handshake_done(&mut self, id: u64) {
+        let Some(opening) = self.opening.get_mut(&id).filter(|opening| opening.handshake) else { return };
+        opening.handshake = false;
+        self.handshakes -= 1;
+        let address = opening.counted;
         if let Some(of_address) = address.and_then(|address| self.addresses.get_mut(&address)) {
             of_address.opening -= 1;
         }
+    }
+
+    fn opened(&mut self, id: u64) {
+        self.handshake_done(id);
+        self.opening.remove(&id);
     }
 
     fn left(&mut self, counted: Option<IpAddr>) {
@@ -133,7 +145,13 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// The handshake is over: its share of the places is free for the next.
+    /// There is no handshake to wait for, though the router knows nothing of the connection: its share of the places is
+    /// free for the next.
+    pub(crate) fn stays_anonymous(&self) {
+        lock(&self.places.taken).handshake_done(self.id);
+    }
+
+    /// The handshake is over, and the router knows of the connection.
     pub(crate) fn opened(&self) {
         lock(&self.places.taken).opened(self.id);
     }

@@ -107,6 +107,11 @@ name!(Account, "an account", 1, MAX_ACCOUNT_BYTES);
 name!(Room, "a room", 1, MAX_ROOM_BYTES);
 name!(FrameId, "an id", 0, MAX_ID_BYTES);
 
+/// A free label for a connection: at most 64 bytes of UTF-8 without control characters.
+pub(crate) fn device_label(text: &str) -> Result<String, InvalidName> {
+    checked(text, "a device label", 0, MAX_DEVICE_BYTES).map(|label| (*label).to_owned())
+}
+
 /// To whom a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipients {

@@ -253,6 +253,7 @@ impl Handle {
             frames_sent: metrics.frames_sent.get(),
             frames_dropped: metrics.frames_dropped.get(),
             commands_dropped: metrics.commands_dropped.get(),
+            strangers_closed: metrics.strangers_closed.get(),
             frames_untold: metrics.frames_untold.get(),
             closed_by_code: metrics.closed_by_code(),
         })
@@ -296,6 +297,8 @@ pub struct Counts {
     pub frames_dropped: u64,
     /// Frames of clients that the router did not take: it was overloaded (4100) or gone (1011), as their senders were told.
     pub commands_dropped: u64,
+    /// Raw TCP connections that ended without an account.
+    pub strangers_closed: u64,
     /// Frames that a connection was not sent because its dialect has no word for them: errors, above all.
     pub frames_untold: u64,
     /// Registered connections that ended, by close code.

@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
                 self.token.ok_or(Fault::Rule("`token` is missing"))?;
                 Ok(ClientFrame::Token { id })
             }
-            "hello" => Err(Fault::Rule("`hello` is not needed here: the request named the account")),
+            "hello" => Err(Fault::Rule("`hello` is not needed here: this connection has its account")),
             _ => Err(Fault::UnknownType(self.kind.0)),
         }
     }
@@ -109,7 +109,7 @@ fn recipients<'a>(to: Option<AccountList>, room: Option<Room>) -> Result<Recipie
 }
 
 /// What is wrong with a client's frame; its `Display` is what the client is told.
-enum Fault<'a> {
+pub(super) enum Fault<'a> {
     Scan(ScanError),
     Json(serde_json::Error),
     Name(InvalidName),
@@ -149,7 +149,7 @@ fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
 
 /// A JSON string, borrowed from the frame when it has no escapes (serde borrows no `Cow` inside an `Option`).
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// The accounts of a JSON array, each once, in the order in which they were first named.
 struct AccountList(Vec<Account>);

@@ -2,9 +2,11 @@
 
 mod decode;
 mod encode;
+mod hello;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use decode::{decode, id_of};
 pub use encode::InvalidPushType;
 pub(crate) use encode::{ack, error, heartbeat, message, presence, push, register};
+pub(crate) use hello::{Hello, hello};

@@ -1,0 +1,157 @@
+//! Lines of JSON over raw TCP, found in the bytes received. Pure.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// The receiving side of one raw TCP connection.
+pub(crate) struct Lines {
+    /// The beginning of a line whose end has not come yet.
+    begun: Vec<u8>,
+    /// First byte of that line.
+    since: Option<Instant>,
+    max_bytes: usize,
+    /// Whether the rest of a line is dropped, of which there was too much.
+    dropping: bool,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// A line without its end, `\n` or `\r\n`. Never empty: a bare line break is only a sign of life.
+    Whole(&'a [u8]),
+    /// A line longer than permitted; it comes once, and the rest of the line is dropped.
+    TooLong,
+}
+
+impl Lines {
+    /// No line may be longer than `max_bytes`, its end not counted.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { begun: Vec::new(), since: None, max_bytes, dropping: false }
+    }
+
+    /// Since when a line is incomplete.
+    pub(crate) fn assembling_since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// Passes on each line that ends, or becomes too long, within what was received at `now`, until told to stop; says
+    /// how many bytes were used up.
+    pub(crate) fn split(
+        &mut self,
+        received: &[u8],
+        now: Instant,
+        mut line: impl FnMut(Line<'_>) -> ControlFlow<()>,
+    ) -> usize {
+        let mut used = 0;
+        while used < received.len() {
+            let rest = &received[used..];
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            used += end.map_or(rest.len(), |end| end + 1);
+            if self.part(&rest[..end.unwrap_or(rest.len())], end.is_some(), now, &mut line).is_break() {
+                break;
+            }
+        }
+        used
+    }
+
+    /// Takes the next part of the present line, perhaps its last.
+    fn part(
+        &mut self,
+        part: &[u8],
+        is_last: bool,
+        now: Instant,
+        line: &mut impl FnMut(Line<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.since = if is_last { None } else { Some(self.since.unwrap_or(now)) };
+        let dropping = self.dropping;
+        self.dropping = dropping && !is_last;
+        if dropping {
+            return ControlFlow::Continue(());
+        }
+        // The `\r` of its end may have come already.
+        let has_return = part.last().or(self.begun.last()) == Some(&b'\r');
+        if self.begun.len() + part.len() > self.max_bytes + usize::from(has_return) {
+            self.begun = Vec::new();
+            self.dropping = !is_last;
+            return line(Line::TooLong);
+        }
+        if !is_last {
+            self.begun.extend_from_slice(part);
+            return ControlFlow::Continue(());
+        }
+        // What was allocated goes back at once: most connections are idle most of the time.
+        let begun = std::mem::take(&mut self.begun);
+        let whole = if begun.is_empty() { part } else { &[&begun, part].concat() };
+        match whole.strip_suffix(b"\r").unwrap_or(whole) {
+            b"" => ControlFlow::Continue(()),
+            whole => line(Line::Whole(whole)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// What is found in these parts, received one after the other.
+    fn split(max_bytes: usize, parts: &[&[u8]]) -> Vec<String> {
+        let (mut lines, mut found) = (Lines::new(max_bytes), Vec::new());
+        for part in parts {
+            lines.split(part, Instant::now(), |line| {
+                found.push(match line {
+                    Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
+                    Line::TooLong => "too long".into(),
+                });
+                ControlFlow::Continue(())
+            });
+        }
+        found
+    }
+
+    #[test]
+    fn lines_end_with_either_break_and_empty_ones_say_nothing() {
+        assert_eq!(split(9, &[b"one\ntwo\r\n\n\r\nthr", b"ee", b"\r", b"\nfour"]), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn a_line_too_long_is_dropped_to_its_end() {
+        assert_eq!(split(3, &[b"123\n1234\n123\r\n", b"1234", b"5\n1"]), ["123", "too long", "123", "too long"]);
+        assert_eq!(split(3, &[b"12345", b"6", b"\n", b"ok\n"]), ["too long", "ok"]);
+    }
+
+    #[test]
+    fn a_line_is_assembled_from_its_first_byte_to_its_end() {
+        let (mut lines, start) = (Lines::new(9), Instant::now());
+        let later = start + Duration::from_secs(1);
+        let go_on = |_: Line<'_>| ControlFlow::Continue(());
+        lines.split(b"a\nb", start, go_on);
+        lines.split(b"c", later, go_on);
+        assert_eq!(lines.assembling_since(), Some(start));
+        lines.split(b"\nd", later, go_on);
+        assert_eq!(lines.assembling_since(), Some(later));
+        lines.split(b"\n", later, go_on);
+        assert_eq!(lines.assembling_since(), None);
+    }
+
+    #[test]
+    fn whoever_stops_gets_the_rest_back() {
+        let mut lines = Lines::new(9);
+        let used = lines.split(b"one\ntwo\nthree", Instant::now(), |_| ControlFlow::Break(()));
+        assert_eq!(used, 4);
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_arrive_makes_no_difference(
+            text in "[ab\r\n]{0,60}", cuts in prop::collection::vec(0_usize..60, 0..8), max_bytes in 1_usize..8,
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let parts: Vec<_> = cuts.windows(2).map(|pair| &text.as_bytes()[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(split(max_bytes, &parts), split(max_bytes, &[text.as_bytes()]));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! How messages lie in a connection's bytes.
+
+use super::dispatch::Dispatch;
+use super::heartbeat::Heartbeat;
+use super::lines::{Line, Lines};
+use super::websocket::WebSocket;
+use crate::config::Config;
+use crate::outbound::Outbound;
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::format::Format;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+use tungstenite::protocol::Role;
+
+/// The receiving side of one connection.
+pub(super) enum Transport {
+    /// Frames of RFC 6455.
+    WebSocket(WebSocket),
+    /// One JSON object a line, over raw TCP.
+    Lines(Lines),
+}
+
+impl Transport {
+    /// The one that goes with the format in which the peer is answered.
+    pub(super) fn new(format: &Format, config: &Config, now: Instant) -> Self {
+        match format {
+            Format::WebSocket => Self::WebSocket(WebSocket::new(config, Role::Server, now)),
+            Format::Lines => Self::Lines(Lines::new(config.max_message_bytes)),
+        }
+    }
+
+    /// Since when a message is incomplete.
+    pub(super) fn assembling_since(&self) -> Option<Instant> {
+        match self {
+            Self::WebSocket(websocket) => websocket.assembling_since(),
+            Self::Lines(lines) => lines.assembling_since(),
+        }
+    }
+
+    /// Dispatches what was received at `now`, until it is used up or the connection is ending.
+    ///
+    /// # Errors
+    /// Why the server has to end it. Messages before that were dispatched.
+    pub(super) fn decode(
+        &mut self,
+        received: &[u8],
+        now: Instant,
+        outbound: &Arc<Outbound>,
+        dispatch: &mut Dispatch,
+        heartbeat: &mut Heartbeat,
+    ) -> Result<(), CloseReason> {
+        match self {
+            Self::WebSocket(websocket) => {
+                websocket.decode(received, now, outbound, |message| dispatch.websocket(&message, heartbeat, now))
+            }
+            Self::Lines(lines) => {
+                // There is no pong: whatever comes is the answer to a probe.
+                heartbeat.answered(now);
+                let mut outcome = Ok(());
+                lines.split(received, now, |line| {
+                    match line {
+                        Line::Whole(line) => dispatch.line(line, heartbeat, now),
+                        Line::TooLong => outcome = Err(CloseReason::new(CloseKind::TooBig, "a line is too long")),
+                    }
+                    if outcome.is_err() || outbound.is_ending() {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
+                outcome
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The thread of a raw TCP connection until it says `hello`. It need not: unless the server authenticates its clients, one
+//! that never does is anonymous. It can be sent nothing, and lives for as long as bytes come, whatever they say.
+
+use super::{Accepted, Reader, Rejection, authenticate, client_address, start};
+use crate::auth::Refusal;
+use crate::config::Config;
+use crate::connection::{self, Admitted, Greeting, Line, Lines, MessageRate, RateVerdict, Received, Receiver, Shared};
+use crate::handler::{Request, Words};
+use crate::outbound::{Outbound, Waiting};
+use crate::printable::Printable;
+use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::format::Format;
+use crate::protocol::message::{ClientFrame, ErrorCode, HeartbeatTimes};
+use crate::protocol::native::{self, Hello};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What one recv brings at most.
+const READ_BUFFER_BYTES: usize = 1536;
+
+/// The thread, until its client has an account or is gone.
+pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
+    let outbound = connection::write_side(&accepted.socket, Format::Lines, shared);
+    let (receiver, client, received) = match open(accepted, shared) {
+        Ok(opened) => opened,
+        Err(reason) => {
+            outbound.close(reason.clone(), Waiting::Drop);
+            connection::leave(&mut Receiver::new(Arc::clone(&accepted.socket)), &outbound, reason);
+            return;
+        }
+    };
+    let mut stranger = Stranger::new(accepted, receiver, client, outbound, shared);
+    if let Some(admitted) = stranger.listen(received) {
+        start(*admitted, accepted, shared);
+    }
+}
+
+/// Reads what a proxy sends first; says who the client is, and what came behind that.
+fn open(accepted: &Accepted, shared: &Shared) -> Result<(Receiver, SocketAddr, Vec<u8>), CloseReason> {
+    let config = &*shared.config;
+    let mut reader = Reader::new(accepted, accepted.at + config.handshake_deadline);
+    let announced = reader.proxy_header(accepted.peer, config).map_err(|rejection| match rejection {
+        Rejection::Answered(response) if response.status() == 408 => {
+            CloseReason::new(CloseKind::TooSlow, "no PROXY header came")
+        }
+        Rejection::Answered(_) => CloseReason::new(CloseKind::BadRequest, "a malformed PROXY header"),
+        Rejection::Refused(refusal, _) => refusal.close_reason(),
+        Rejection::Gone => CloseKind::PeerGone.into(),
+    })?;
+    let client = client_address(accepted.peer, announced, None, config);
+    Ok((reader.receiver, client, reader.unused))
+}
+
+/// A client that has not said who it is.
+struct Stranger<'a> {
+    accepted: &'a Accepted,
+    shared: &'a Arc<Shared>,
+    client: SocketAddr,
+    receiver: Receiver,
+    outbound: Arc<Outbound>,
+    clock: Clock,
+    rate: MessageRate,
+    /// Whether its first bytes held no line within the bound: what follows is no longer read, only counted as life. A
+    /// request of HTTP may hide behind such bytes, and a web page can make a browser send one.
+    deaf: bool,
+}
+
+impl<'a> Stranger<'a> {
+    fn new(
+        accepted: &'a Accepted,
+        receiver: Receiver,
+        client: SocketAddr,
+        outbound: Arc<Outbound>,
+        shared: &'a Arc<Shared>,
+    ) -> Self {
+        let clock = Clock::new(&shared.config, accepted.at, shared.handler.authenticates());
+        let rate = MessageRate::new(shared.config.message_rate, accepted.at);
+        Self { accepted, shared, client, receiver, outbound, clock, rate, deaf: false }
+    }
+
+    /// Listens until it says `hello`; `None` when it is gone.
+    fn listen(&mut self, received: Vec<u8>) -> Option<Box<Admitted>> {
+        let mut lines = Lines::new(self.shared.config.max_message_bytes);
+        let mut admitted = self.take(&received, &mut lines);
+        let mut buffer = [0; READ_BUFFER_BYTES];
+        while admitted.is_none() && !self.outbound.is_ending() {
+            match self.clock.due(Instant::now()) {
+                Err(reason) => self.outbound.close(reason, Waiting::Drop),
+                Ok(until) => match self.receiver.receive(&mut buffer, until) {
+                    Received::Bytes(n) => admitted = self.take(&buffer[..n], &mut lines),
+                    Received::Nothing => {}
+                    Received::End => {
+                        // The server, when it stops, ends those whom the router does not know.
+                        if self.accepted.permit.is_server_closed() {
+                            self.outbound.close(CloseKind::GoingAway.into(), Waiting::Drop);
+                        }
+                        break;
+                    }
+                },
+            }
+        }
+        if admitted.is_none() {
+            self.end();
+        }
+        admitted
+    }
+
+    fn take(&mut self, received: &[u8], lines: &mut Lines) -> Option<Box<Admitted>> {
+        let now = Instant::now();
+        if received.is_empty() {
+            return None;
+        }
+        if self.clock.heard(now) && !self.shared.handler.authenticates() {
+            self.accepted.permit.stays_anonymous();
+        }
+        if self.deaf {
+            return None;
+        }
+        let mut hello = None;
+        let used = lines.split(received, now, |line| {
+            hello = self.line(&line, now);
+            if hello.is_some() || self.deaf || self.outbound.is_ending() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        self.admit(hello?, received[used..].to_vec(), now)
+    }
+
+    fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<Hello> {
+        let Line::Whole(line) = line else {
+            self.deaf = true;
+            self.error(ErrorCode::LimitExceeded, "no line ended within the largest message: nothing more is read");
+            return None;
+        };
+        if is_http(line) {
+            let reason = CloseReason::new(CloseKind::BadRequest, "this port speaks lines of JSON, not HTTP");
+            self.outbound.close(reason, Waiting::Drop);
+            return None;
+        }
+        match self.rate.judge(now) {
+            RateVerdict::Pass => {}
+            RateVerdict::Refuse { tell } => {
+                if tell {
+                    self.error(ErrorCode::TooManyRequests, "too many lines");
+                }
+                return None;
+            }
+            RateVerdict::End => {
+                let reason = CloseReason::new(CloseKind::RateLimit, "too many lines for 5 s");
+                self.outbound.close(reason, Waiting::Drop);
+                return None;
+            }
+        }
+        let bad = |message: String| (ErrorCode::BadRequest, message);
+        let understood = std::str::from_utf8(line).map_err(|error| bad(error.to_string())).and_then(|text| {
+            match native::hello(text).map_err(|wrong| bad(wrong.message))? {
+                Some(hello) => Ok(Ok(hello)),
+                None => native::decode(text).map(Err).map_err(|wrong| bad(wrong.message)),
+            }
+        });
+        match understood {
+            Ok(Ok(hello)) => return Some(hello),
+            Ok(Err(ClientFrame::Heartbeat { next })) => {
+                self.clock.promise(&self.shared.config, next);
+                // Who is closing needs no answer.
+                let _ = self.outbound.tell(&native::heartbeat(self.clock.times));
+            }
+            Ok(Err(_)) => {
+                self.error(ErrorCode::Unauthorized, "say hello first: {\"type\":\"hello\",\"user_id\":\"…\"}")
+            }
+            Err((code, message)) => self.error(code, &message),
+        }
+        None
+    }
+
+    fn admit(&mut self, hello: Hello, received: Vec<u8>, now: Instant) -> Option<Box<Admitted>> {
+        let (config, deadline) = (&self.shared.config, now + self.shared.config.handshake_deadline);
+        let Hello { user_id, token, device, promise } = hello;
+        let words = Words::Hello { user_id, device: device.clone() };
+        let request = Request { words, client: self.client, token };
+        let greeting = Greeting { first: Vec::new(), refuse_by_close: true, format: Format::Lines };
+        match authenticate(&request, deadline, self.shared) {
+            Ok(identity) => Some(Box::new(Admitted {
+                accepted: self.accepted.at,
+                deadline,
+                client: self.client,
+                limited_address: config.limited_address(self.client.ip()),
+                identity,
+                device,
+                promise: promise.or(self.clock.promised),
+                greeting,
+                outbound: Some(Arc::clone(&self.outbound)),
+                received,
+            })),
+            Err(refusal) => {
+                self.refuse(&refusal);
+                None
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) {
+        self.shared.metrics.refused.add(1);
+        log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
+        self.outbound.close(refusal.close_reason(), Waiting::Drop);
+    }
+
+    fn error(&self, code: ErrorCode, message: &str) {
+        // Who is closing needs no answer.
+        let _ = self.outbound.tell(&native::error(None, code, message));
+    }
+
+    fn end(&mut self) {
+        let reason = connection::leave(&mut self.receiver, &self.outbound, CloseKind::PeerGone.into());
+        self.shared.metrics.strangers_closed.add(1);
+        let lasted = self.accepted.at.elapsed();
+        let reason = reason.to_string();
+        log::debug!("closed one without an account from {} after {lasted:.1?}: {}", self.client, Printable(&reason));
+    }
+}
+
+/// Whether this line begins a request of HTTP. A web page can have one sent to any port, with lines of its own in the
+/// body, so the connection must end here.
+fn is_http(line: &[u8]) -> bool {
+    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    line.contains(&b' ') && version.starts_with(b"HTTP/")
+}
+
+/// The deadlines of a client without an account. Pure: `now` is an argument.
+struct Clock {
+    accepted: Instant,
+    first_byte: Duration,
+    /// By when it must have said `hello`, where it must.
+    hello: Option<Duration>,
+    lifetime: Option<Duration>,
+    promised: Option<Duration>,
+    times: HeartbeatTimes,
+    last_byte: Option<Instant>,
+}
+
+impl Clock {
+    fn new(config: &Config, accepted: Instant, must_say_hello: bool) -> Self {
+        Self {
+            accepted,
+            first_byte: config.tcp_first_byte.unwrap_or(config.handshake_deadline),
+            hello: must_say_hello.then_some(config.handshake_deadline),
+            lifetime: config.max_lifetime,
+            promised: None,
+            times: config.heartbeat.times(),
+            last_byte: None,
+        }
+    }
+
+    /// Bytes came; whether they were the first.
+    fn heard(&mut self, now: Instant) -> bool {
+        self.last_byte.replace(now).is_none()
+    }
+
+    /// It promises to be heard again within this time.
+    fn promise(&mut self, config: &Config, next: Option<Duration>) {
+        if next.is_some() {
+            self.promised = next;
+            self.times = connection::times_for(&config.heartbeat, next);
+        }
+    }
+
+    /// Until when nothing is due.
+    ///
+    /// # Errors
+    /// Why the connection has to end.
+    fn due(&self, now: Instant) -> Result<Instant, CloseReason> {
+        let silence = match self.last_byte {
+            None => (self.accepted + self.first_byte, CloseKind::TooSlow),
+            Some(last) => (last + self.times.timeout, CloseKind::HeartbeatTimeout),
+        };
+        let hello = self.hello.map(|within| (self.accepted + within, CloseKind::TooSlow));
+        let lifetime = self.lifetime.map(|lifetime| (self.accepted + lifetime, CloseKind::LifetimeReached));
+        let deadlines = [lifetime, hello, Some(silence)];
+        match deadlines.into_iter().flatten().find(|(at, _)| now >= *at) {
+            Some((_, kind)) => Err(self.describe(kind, now)),
+            None => Ok(deadlines.into_iter().flatten().map(|(at, _)| at).fold(silence.0, Instant::min)),
+        }
+    }
+
+    fn describe(&self, kind: CloseKind, now: Instant) -> CloseReason {
+        let detail = match (kind, self.last_byte) {
+            (CloseKind::TooSlow, None) => {
+                format!(
+                    "nothing came within {:?}",
+                    self.hello.map_or(self.first_byte, |hello| hello.min(self.first_byte))
+                )
+            }
+            (CloseKind::TooSlow, Some(_)) => "no hello came in time".into(),
+            (CloseKind::HeartbeatTimeout, Some(last)) => {
+                format!("heard nothing for {:.1} s", now.saturating_duration_since(last).as_secs_f64())
+            }
+            _ => String::new(),
+        };
+        CloseReason::new(kind, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests;
