@@ -21,6 +21,9 @@ pub struct Config {
     pub protocol: Protocol,
     /// The path of the WebSocket endpoint. Default `/ws`.
     pub path: String,
+    /// The path of the `ginchat` dialect, `None` to speak it nowhere. Default `/chat`; without effect on a protocol of the
+    /// embedding program's own.
+    pub ginchat_path: Option<String>,
     /// Whether `GET /` answers with a small page to try the server with. Default false.
     pub page: bool,
     /// Lets a handler that does not authenticate serve addresses beyond loopback. Default false.
@@ -100,6 +103,7 @@ impl Default for Config {
             tcp_listen: Vec::new(),
             protocol: Protocol::Native,
             path: "/ws".into(),
+            ginchat_path: Some("/chat".into()),
             page: false,
             allow_anonymous: false,
             origins: Vec::new(),
@@ -392,15 +396,19 @@ impl Config {
     }
 
     fn validate_names(&self) -> Result<(), ConfigError> {
-        let path_ok =
-            self.path.starts_with('/') && self.path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
-        if !path_ok {
-            return Err(ConfigError(format!("path {:?} must begin with / and hold neither ? nor #", self.path)));
+        for (name, path) in [("path", Some(&self.path)), ("ginchat-path", self.ginchat_path.as_ref())] {
+            let Some(path) = path else { continue };
+            if !path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic() || b"?#".contains(&b)) {
+                return Err(ConfigError(format!("{name} {path:?} must begin with / and hold neither ? nor #")));
+            }
+            if self.page && path == "/" {
+                return Err(ConfigError(
+                    "the page lives at /: give the endpoint another path, or turn the page off".into(),
+                ));
+            }
         }
-        if self.page && self.path == "/" {
-            return Err(ConfigError(
-                "the page lives at /: give the endpoint another path, or turn the page off".into(),
-            ));
+        if self.ginchat_path.as_ref() == Some(&self.path) {
+            return Err(ConfigError(format!("path and ginchat-path are both {:?}", self.path)));
         }
         for origin in &self.origins {
             crate::http::Origin::parse(origin)

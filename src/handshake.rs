@@ -48,6 +48,27 @@ pub(crate) enum Transport {
     Lines,
 }
 
+/// What a WebSocket's messages are written in; its path says so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Native,
+    Ginchat,
+}
+
+impl Dialect {
+    fn at(path: &str, config: &Config) -> Option<Self> {
+        let has_ginchat = config.protocol == Protocol::Native && config.ginchat_path.as_deref() == Some(path);
+        if path == config.path { Some(Self::Native) } else { has_ginchat.then_some(Self::Ginchat) }
+    }
+
+    fn account_parameter(self) -> &'static str {
+        match self {
+            Self::Native => "user_id",
+            Self::Ginchat => "userId",
+        }
+    }
+}
+
 /// The handshake's thread.
 pub(crate) fn run(accepted: &Accepted, transport: Transport, shared: &Arc<Shared>) {
     match transport {
@@ -105,17 +126,20 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     let client = client_address(accepted.peer, announced, Some(&head), config);
     check_host(&head, shared)?;
     check_request(&head, config)?;
-    if head.path() != config.path {
+    let Some(dialect) = Dialect::at(head.path(), config) else {
         return Err(page::response(&config.path).into());
-    }
+    };
     check_upgrade(&head)?;
     check_origin(&head, shared)?;
-    let greeting = greeting(&head, config)?;
+    let mut greeting = greeting(&head, config)?;
     let (device, promise) = parameters(&head)?;
     let token = head.bearer_token().map_err(|error| malformed(&error))?.map(str::to_owned);
-    let words = Words::Upgrade { head, account: "user_id" };
+    let words = Words::Upgrade { head, account: dialect.account_parameter() };
     let identity = authenticate(&Request { words, client, token }, deadline, shared)
         .map_err(|refusal| Rejection::Refused(refusal, Some(greeting.clone())))?;
+    if dialect == Dialect::Ginchat {
+        greeting.format = Format::Ginchat(identity.account.clone());
+    }
     Ok(Admitted {
         accepted: accepted.at,
         deadline,
@@ -233,7 +257,7 @@ fn check_host(head: &Head, shared: &Shared) -> Result<(), Rejection> {
 }
 
 fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
-    if head.path() != config.path && !(config.page && head.path() == "/") {
+    if Dialect::at(head.path(), config).is_none() && !(config.page && head.path() == "/") {
         let message = format!("there is nothing here; the WebSocket is at {}", config.path);
         return Err(Response::error(404, ErrorCode::BadRequest.code(), "not_found", &message).into());
     }

@@ -7,6 +7,8 @@ use crate::config::{Config, Protocol};
 use crate::handler::{Connection, Handler, Message, Verdict};
 use crate::outbound::Waiting;
 use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::format::Format;
+use crate::protocol::ginchat::{self, ClientMessage};
 use crate::protocol::message::{ClientFrame, ErrorCode, FrameId, Recipients, Room};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
@@ -92,12 +94,28 @@ impl Dispatch {
             Frame::Text(text) => Ok(text),
             Frame::Binary(bytes) => std::str::from_utf8(bytes),
         };
-        match text.map_err(|error| (None, error.to_string())).and_then(|text| {
-            log::trace!("{} sent {} bytes", self.connection.id(), text.len());
-            native::decode(text).map_err(|bad| (bad.id, bad.message))
-        }) {
-            Ok(frame) => self.native(frame, heartbeat, now),
-            Err((id, message)) => self.error(id.as_ref(), ErrorCode::BadRequest, &message),
+        log::trace!("{} sent {} bytes", self.connection.id(), frame.len());
+        let is_ginchat = matches!(self.connection.outbound.format(), Format::Ginchat(_));
+        let understood = text.map_err(|error| (None, error.to_string())).and_then(|text| {
+            if is_ginchat {
+                let message = ginchat::decode(text).map_err(|bad| (None, bad.message))?;
+                self.ginchat(message, heartbeat, now);
+            } else {
+                let frame = native::decode(text).map_err(|bad| (bad.id, bad.message))?;
+                self.native(frame, heartbeat, now);
+            }
+            Ok(())
+        });
+        if let Err((id, message)) = understood {
+            self.error(id.as_ref(), ErrorCode::BadRequest, &message);
+        }
+    }
+
+    fn ginchat(&mut self, message: ClientMessage, heartbeat: &mut Heartbeat, now: Instant) {
+        match message {
+            // Its clients expect no answer.
+            ClientMessage::Heartbeat => heartbeat.heard(Sign::Beat, now),
+            ClientMessage::Message { to, content } => self.message(Some(to), &content, None),
         }
     }
 

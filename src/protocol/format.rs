@@ -2,7 +2,9 @@
 //! their transport or their dialect asks for it, once for each that does.
 
 use crate::protocol::close::CloseReason;
+use crate::protocol::ginchat::Translation;
 use crate::protocol::line;
+use crate::protocol::message::Account;
 use crate::protocol::wire::{self, Bytes};
 
 /// The form of everything that is sent to one connection.
@@ -10,6 +12,8 @@ use crate::protocol::wire::{self, Bytes};
 pub(crate) enum Format {
     /// WebSocket frames, as the native protocol writes them.
     WebSocket,
+    /// WebSocket frames of the `ginchat` dialect, which name their recipient.
+    Ginchat(Account),
     /// Lines of JSON, over raw TCP.
     Lines,
 }
@@ -18,7 +22,7 @@ impl Format {
     /// The server's probe.
     pub(crate) fn ping(&self, payload: &[u8]) -> Bytes {
         match self {
-            Self::WebSocket => wire::ping(payload),
+            Self::WebSocket | Self::Ginchat(_) => wire::ping(payload),
             Self::Lines => line::ping(),
         }
     }
@@ -26,7 +30,7 @@ impl Format {
     /// The last thing that the connection is sent.
     pub(crate) fn close(&self, reason: &CloseReason) -> Bytes {
         match self {
-            Self::WebSocket => wire::close(reason),
+            Self::WebSocket | Self::Ginchat(_) => wire::close(reason),
             Self::Lines => line::close(reason),
         }
     }
@@ -37,19 +41,24 @@ impl Format {
 pub(crate) struct Translator {
     frame: Bytes,
     line: Option<Bytes>,
+    ginchat: Option<Option<Translation>>,
 }
 
 impl Translator {
     /// A native frame, or one of the embedding program's own protocol, as it goes to a connection of this format; `None`
     /// where its dialect has no word for it.
     pub(crate) fn translate(&mut self, frame: &Bytes, format: &Format) -> Option<Bytes> {
-        if *format == Format::WebSocket {
-            return Some(frame.clone());
-        }
-        self.turn_to(frame);
         match format {
             Format::WebSocket => Some(frame.clone()),
-            Format::Lines => Some(self.line.get_or_insert_with(|| line::from_json(wire::payload(frame))).clone()),
+            Format::Lines => {
+                self.turn_to(frame);
+                Some(self.line.get_or_insert_with(|| line::from_json(wire::payload(frame))).clone())
+            }
+            Format::Ginchat(account) => {
+                self.turn_to(frame);
+                let parse = || Translation::parse(std::str::from_utf8(wire::payload(frame)).ok()?);
+                self.ginchat.get_or_insert_with(parse).as_ref().map(|known| known.for_recipient(account))
+            }
         }
     }
 
@@ -77,5 +86,14 @@ mod tests {
         let other = wire::text_frame("{\"type\":\"notice\",\n\"content\":2}");
         assert_ne!(translator.translate(&other, &Format::Lines).unwrap(), line);
         assert_eq!(translator.translate(&frame, &Format::WebSocket).unwrap().as_ptr(), frame.as_ptr());
+    }
+
+    #[test]
+    fn a_dialect_has_no_word_for_some_frames() {
+        let ginchat = Format::Ginchat(Account::new("7").unwrap());
+        let mut translator = Translator::default();
+        let notice = translator.translate(&wire::text_frame(r#"{"type":"notice","content":"hi"}"#), &ginchat);
+        assert!(String::from_utf8_lossy(&notice.unwrap()).contains(r#""TargetId":7"#));
+        assert_eq!(translator.translate(&wire::text_frame(r#"{"type":"ack","id":"1","delivered":1}"#), &ginchat), None);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod close;
 pub(crate) mod format;
+pub(crate) mod ginchat;
 pub(crate) mod line;
 pub(crate) mod message;
 pub(crate) mod native;

@@ -79,6 +79,14 @@ pub enum Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// Bytes of its payload.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
     pub(crate) fn encode(self) -> Bytes {
         match self {
             Self::Text(text) => wire::text_frame(text),

@@ -9,5 +9,5 @@ mod fields;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::{BadFrame, ClientMessage, decode};
+pub(crate) use decode::{ClientMessage, decode};
 pub(crate) use encode::Translation;
