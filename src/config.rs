@@ -58,6 +58,8 @@ pub struct Config {
     pub max_per_address: Option<usize>,
     /// What a second connection of an account means. Default [`SingleConnection::Allow`].
     pub single: SingleConnection,
+    /// Whether that is counted by the account, or by each device of an account. Default [`SingleBy::Account`].
+    pub single_by: SingleBy,
     /// Connections accepted a second, on each address. Default 1,000.
     pub accepts_per_second: Option<u32>,
 
@@ -120,6 +122,7 @@ impl Default for Config {
             max_per_account: Some(16),
             max_per_address: Some(256),
             single: SingleConnection::Allow,
+            single_by: SingleBy::Account,
             accepts_per_second: Some(1_000),
             max_message_bytes: 64 << 10,
             max_fragments: Some(1_024),
@@ -167,6 +170,15 @@ pub enum SingleConnection {
     Replace,
     /// The older stays, the newer is refused with 429 or 4103.
     Refuse,
+}
+
+/// Of what there is a single connection, where there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleBy {
+    /// One of each account.
+    Account,
+    /// One of each account and device label. An account has as many as it has labels, and no label is one, too.
+    Device,
 }
 
 /// Which bytes prove that a client lives.

@@ -59,9 +59,12 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (connection, frame);
     }
 
-    /// A silence has reached one of the thresholds in [`Config::idle`](crate::Config::idle).
-    fn idle(&self, connection: &Connection, idle: Idle) {
-        let _ = (connection, idle);
+    /// A silence has reached one of the thresholds in [`Config::idle`](crate::Config::idle). By default a client that was
+    /// not heard is sent a ping, which is all that one that only receives needs to stay; whom the server has only not
+    /// written to is left alone. The deadline of the heartbeats holds whatever this says.
+    fn idle(&self, connection: &Connection, idle: Idle) -> IdleAction {
+        let _ = connection;
+        if idle.kind == IdleKind::Reader { IdleAction::Ping } else { IdleAction::Nothing }
     }
 
     /// A connection has ended. It is no longer registered; the last thing its thread does.
@@ -271,10 +274,32 @@ pub struct Idle {
     pub silent_for: Duration,
 }
 
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            IdleKind::Reader => "nothing received",
+            IdleKind::Writer => "nothing sent",
+            IdleKind::All => "nothing received or sent",
+        };
+        write!(f, "{what} for {:.1} s", self.silent_for.as_secs_f64())
+    }
+}
+
 impl Idle {
     pub(crate) fn new(kind: IdleKind, first: bool, silent_for: Duration) -> Self {
         Self { kind, first, silent_for }
     }
+}
+
+/// What a silence leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdleAction {
+    /// Nothing.
+    Nothing,
+    /// The server's ping; whatever answers it ends the reader's silence.
+    Ping,
+    /// The end of the connection.
+    Close(CloseReason),
 }
 
 /// The direction of a silence.

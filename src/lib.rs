@@ -69,7 +69,7 @@ mod threads;
 pub use auth::{Identity, Permissions, Refusal};
 pub use config::{Config, Protocol};
 pub use error::Error;
-pub use handler::{Anonymous, Connection, Handler, Idle, IdleKind, Message, Request, Statistics, Verdict};
+pub use handler::{Anonymous, Connection, Handler, Idle, IdleAction, IdleKind, Message, Request, Statistics, Verdict};
 pub use limits::Admission;
 pub use protocol::close::{CloseKind, CloseReason, Reconnect};
 pub use protocol::message::{Account, ErrorCode, FrameId, HeartbeatTimes, InvalidName, Presence, Recipients, Room};

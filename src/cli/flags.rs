@@ -8,15 +8,22 @@ use super::values::{Limit, SWITCH, Size, Time, TimeRange, Words, one_of, word_fo
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 use heartwire::Config;
-use heartwire::config::{Liveness, Network, ProxyProtocol, Rate, SingleConnection};
+use heartwire::config::{Liveness, Network, ProxyProtocol, Rate, SingleBy, SingleConnection};
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 const LIVENESS: Words<Liveness> = &[("any", Liveness::Any), ("heartbeat", Liveness::Heartbeat)];
 
 const SINGLE: Words<SingleConnection> =
     &[("allow", SingleConnection::Allow), ("replace", SingleConnection::Replace), ("refuse", SingleConnection::Refuse)];
+
+const SINGLE_BY: Words<SingleBy> = &[("account", SingleBy::Account), ("device", SingleBy::Device)];
+
+/// Intervals that suit networks of different patience, shortest first.
+const PRESETS: Words<Duration> =
+    &[("3m", Duration::from_secs(3 * 60)), ("5m", Duration::from_secs(5 * 60)), ("10m", Duration::from_secs(10 * 60))];
 
 const PROXY_PROTOCOL: Words<ProxyProtocol> = &[("off", ProxyProtocol::Off), ("v2", ProxyProtocol::V2)];
 
@@ -56,6 +63,9 @@ impl Flags {
     }
 }
 
+/// The word that turns off what has no limit to turn off.
+const OFF: &str = "off";
+
 fn defaults() -> Config {
     Config::default()
 }
@@ -81,6 +91,18 @@ struct Access {
     #[arg(long, env = "HEARTWIRE_LISTEN", value_name = "HOST:PORT", value_delimiter = ',')]
     #[arg(default_values_t = defaults().listen.iter().map(ToString::to_string))]
     listen: Vec<String>,
+
+    /// Where to listen for raw TCP: the same protocol, one JSON object a line; repeatable
+    ///
+    /// Customary is port 7373. Off unless given.
+    #[arg(long, env = "HEARTWIRE_TCP_LISTEN", value_name = "HOST:PORT", hide_short_help = true)]
+    #[arg(value_delimiter = ',')]
+    tcp_listen: Vec<String>,
+
+    /// The path for clients of the ginchat dialect, or off
+    #[arg(long, env = "HEARTWIRE_GINCHAT_PATH", value_name = "PATH|off", hide_short_help = true)]
+    #[arg(default_value_t = defaults().ginchat_path.unwrap_or(OFF.into()))]
+    ginchat_path: String,
 
     /// Whether GET / answers with a test page
     #[arg(long, env = "HEARTWIRE_PAGE", value_name = "on|off")]
@@ -117,7 +139,9 @@ struct Access {
 
 impl Access {
     fn apply(self, config: &mut Config) -> Result<(), Failure> {
-        config.listen = self.listen.iter().map(|address| resolve(address)).collect::<Result<_, _>>()?;
+        config.listen = resolve_all("listen", &self.listen)?;
+        config.tcp_listen = resolve_all("tcp-listen", &self.tcp_listen)?;
+        config.ginchat_path = Some(self.ginchat_path).filter(|path| path != OFF);
         config.page = self.page;
         config.allow_anonymous = self.allow_anonymous;
         config.origins = self.origin;
@@ -128,10 +152,14 @@ impl Access {
     }
 }
 
+fn resolve_all(flag: &str, addresses: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+    addresses.iter().map(|address| resolve(flag, address)).collect()
+}
+
 /// One address to listen on: a name such as `localhost` often has two, of which the machine may not have the second.
-fn resolve(address: &str) -> Result<SocketAddr, Failure> {
-    let malformed = || Failure::Usage(format!("listen: {address:?} is not of the form HOST:PORT"));
-    let unknown = |why: &dyn Display| Failure::Run(format!("listen: {address:?} has no address: {why}"));
+fn resolve(flag: &str, address: &str) -> Result<SocketAddr, Failure> {
+    let malformed = || Failure::Usage(format!("{flag}: {address:?} is not of the form HOST:PORT"));
+    let unknown = |why: &dyn Display| Failure::Run(format!("{flag}: {address:?} has no address: {why}"));
     if address.starts_with(':') {
         return Err(malformed());
     }
@@ -150,6 +178,13 @@ struct Heartbeats {
     #[arg(long, env = "HEARTWIRE_HEARTBEAT_INTERVAL", value_name = "TIME", hide_short_help = true)]
     #[arg(help = format!("Silence after which the server pings [default: {}, or 5/12 of a shorter timeout]", usual().0))]
     heartbeat_interval: Option<Time>,
+
+    /// An interval for networks of known patience, in place of heartbeat-interval
+    ///
+    /// The timeout is 2.4 times as long unless it is given.
+    #[arg(long, env = "HEARTWIRE_HEARTBEAT_PRESET", value_name = "3m|5m|10m", hide_short_help = true)]
+    #[arg(value_parser = one_of(PRESETS), conflicts_with = "heartbeat_interval")]
+    heartbeat_preset: Option<Duration>,
 
     #[arg(long, env = "HEARTWIRE_HEARTBEAT_TIMEOUT", value_name = "TIME")]
     #[arg(help = format!("Silence that ends a connection [default: {}]", usual().1))]
@@ -171,6 +206,10 @@ struct Heartbeats {
     #[arg(default_value_t = Time(defaults().handshake_deadline))]
     handshake_deadline: Time,
 
+    /// On raw TCP, from accept to the first byte [default: the handshake's deadline]
+    #[arg(long, env = "HEARTWIRE_TCP_FIRST_BYTE", value_name = "TIME", hide_short_help = true)]
+    tcp_first_byte: Option<Time>,
+
     /// From the first byte of a message to its last
     #[arg(long, env = "HEARTWIRE_ASSEMBLY_DEADLINE", value_name = "TIME", hide_short_help = true)]
     #[arg(default_value_t = Time(defaults().assembly_deadline))]
@@ -185,18 +224,39 @@ struct Heartbeats {
     #[arg(long, env = "HEARTWIRE_MAX_LIFETIME", value_name = "TIME", hide_short_help = true)]
     #[arg(default_value_t = Limit(defaults().max_lifetime.map(Time)))]
     max_lifetime: Limit<Time>,
+
+    /// Silence of a client after which it is logged and sent a ping; 0 is never
+    ///
+    /// As the two below: logged once for each silence, and again at every further such time at the level debug.
+    #[arg(long, env = "HEARTWIRE_IDLE_READER", value_name = "TIME", hide_short_help = true)]
+    #[arg(default_value_t = Limit(defaults().idle.reader.map(Time)))]
+    idle_reader: Limit<Time>,
+
+    /// Silence towards a client after which it is logged; 0 is never
+    #[arg(long, env = "HEARTWIRE_IDLE_WRITER", value_name = "TIME", hide_short_help = true)]
+    #[arg(default_value_t = Limit(defaults().idle.writer.map(Time)))]
+    idle_writer: Limit<Time>,
+
+    /// Silence in both directions after which it is logged; 0 is never
+    #[arg(long, env = "HEARTWIRE_IDLE_ALL", value_name = "TIME", hide_short_help = true)]
+    #[arg(default_value_t = Limit(defaults().idle.all.map(Time)))]
+    idle_all: Limit<Time>,
 }
 
 impl Heartbeats {
     fn apply(self, config: &mut Config) {
-        config.heartbeat.interval = self.heartbeat_interval.map(|time| time.0);
+        config.heartbeat.interval = self.heartbeat_interval.map(|time| time.0).or(self.heartbeat_preset);
         config.heartbeat.timeout = self.heartbeat_timeout.map(|time| time.0);
         config.heartbeat.liveness = self.liveness;
         config.heartbeat.negotiable = self.negotiable_timeout.0;
         config.handshake_deadline = self.handshake_deadline.0;
         config.assembly_deadline = self.assembly_deadline.0;
         config.write_deadline = self.write_deadline.0;
+        config.tcp_first_byte = self.tcp_first_byte.map(|time| time.0);
         config.max_lifetime = self.max_lifetime.0.map(|time| time.0);
+        config.idle.reader = self.idle_reader.0.map(|time| time.0);
+        config.idle.writer = self.idle_writer.0.map(|time| time.0);
+        config.idle.all = self.idle_all.0.map(|time| time.0);
     }
 }
 
@@ -227,6 +287,11 @@ struct Connections {
     #[arg(value_parser = one_of(SINGLE), default_value = word_for(SINGLE, &defaults().single))]
     single: SingleConnection,
 
+    /// Whether a single connection is that of an account, or of a device of an account
+    #[arg(long, env = "HEARTWIRE_SINGLE_BY", value_name = "account|device", hide_short_help = true)]
+    #[arg(value_parser = one_of(SINGLE_BY), default_value = word_for(SINGLE_BY, &defaults().single_by))]
+    single_by: SingleBy,
+
     /// Connections accepted a second, on each address
     #[arg(long, env = "HEARTWIRE_ACCEPTS_PER_SECOND", value_name = "N", hide_short_help = true)]
     #[arg(default_value_t = Limit(defaults().accepts_per_second))]
@@ -239,6 +304,7 @@ impl Connections {
         config.max_per_account = self.max_per_account.0;
         config.max_per_address = self.max_per_address.0;
         config.single = self.single;
+        config.single_by = self.single_by;
         config.accepts_per_second = self.accepts_per_second.0;
     }
 }

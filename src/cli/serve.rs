@@ -28,6 +28,9 @@ pub(super) fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let server = Server::bind(config, Anonymous).map_err(|error| refused(&error))?;
     stop_on_signals(server.handle(), drain).map_err(|error| Failure::Run(format!("signals: {error}")))?;
     info!("{}", invitation.text(server.local_addrs()));
+    if let Some(address) = server.local_tcp_addrs().first() {
+        info!("raw TCP on {}: nc {}", list(server.local_tcp_addrs()), host_and_port(reachable(*address)));
+    }
     info!("{}", server.admission());
     let served = server.wait();
     if let Err(error) = &served {
@@ -85,14 +88,21 @@ impl Invitation {
     }
 
     fn text(&self, listening: &[SocketAddr]) -> String {
-        let list: Vec<_> = listening.iter().map(ToString::to_string).collect();
-        let list = list.join(", ");
+        let list = list(listening);
         let Some(address) = listening.first().copied().map(reachable) else {
             return "listening nowhere".into();
         };
         let page = if self.page { format!("open http://{address}/ in two browser tabs, or ") } else { String::new() };
         format!("listening on {list}: {page}websocat 'ws://{address}{}?user_id=alice'", self.path)
     }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn host_and_port(address: SocketAddr) -> String {
+    format!("{} {}", address.ip(), address.port())
 }
 
 /// The address under which this machine reaches what listens on `address`, which may stand for all of its own.

@@ -2,7 +2,7 @@
 
 use super::*;
 use heartwire::Config;
-use heartwire::config::{Liveness, ProxyProtocol, SingleConnection};
+use heartwire::config::{Liveness, ProxyProtocol, SingleBy, SingleConnection};
 use std::time::Duration;
 
 /// Whether a flag did to the configuration what it should.
@@ -11,6 +11,8 @@ type Check = fn(&Config) -> bool;
 /// Flags, each with a value other than its default.
 const EFFECTS: &[(&str, &str, Check)] = &[
     ("listen", "[::1]:81,127.0.0.1:82", |c| c.listen.iter().map(ToString::to_string).eq(["[::1]:81", "127.0.0.1:82"])),
+    ("tcp-listen", "127.0.0.1:7373,[::1]:7373", |c| c.tcp_listen.len() == 2 && c.tcp_listen[0].port() == 7373),
+    ("ginchat-path", "/user/sendUserMsg", |c| c.ginchat_path.as_deref() == Some("/user/sendUserMsg")),
     ("page", "off", |c| !c.page),
     ("allow-anonymous", "", |c| c.allow_anonymous),
     ("origin", "https://a.example,https://b.example", |c| c.origins == ["https://a.example", "https://b.example"]),
@@ -20,19 +22,28 @@ const EFFECTS: &[(&str, &str, Check)] = &[
     }),
     ("proxy-protocol", "v2", |c| c.proxy_protocol == ProxyProtocol::V2),
     ("heartbeat-interval", "20s", |c| c.heartbeat.interval == Some(Duration::from_secs(20))),
+    ("heartbeat-preset", "5m", |c| {
+        c.heartbeat.times().interval == Duration::from_secs(300)
+            && c.heartbeat.times().timeout == Duration::from_secs(720)
+    }),
     ("heartbeat-timeout", "90s", |c| c.heartbeat.timeout == Some(Duration::from_secs(90))),
     ("liveness", "heartbeat", |c| c.heartbeat.liveness == Liveness::Heartbeat),
     ("negotiable-timeout", "1s..1h", |c| {
         c.heartbeat.negotiable == (Duration::from_secs(1)..=Duration::from_secs(3600))
     }),
     ("handshake-deadline", "1s", |c| c.handshake_deadline == Duration::from_secs(1)),
+    ("tcp-first-byte", "10s", |c| c.tcp_first_byte == Some(Duration::from_secs(10))),
     ("assembly-deadline", "500ms", |c| c.assembly_deadline == Duration::from_millis(500)),
     ("write-deadline", "1m30s", |c| c.write_deadline == Duration::from_secs(90)),
     ("max-lifetime", "1h", |c| c.max_lifetime == Some(Duration::from_secs(3600))),
+    ("idle-reader", "30s", |c| c.idle.reader == Some(Duration::from_secs(30)) && c.idle.writer.is_none()),
+    ("idle-writer", "40s", |c| c.idle.writer == Some(Duration::from_secs(40)) && c.idle.all.is_none()),
+    ("idle-all", "50s", |c| c.idle.all == Some(Duration::from_secs(50)) && c.idle.reader.is_none()),
     ("max-connections", "7", |c| c.max_connections == Some(7)),
     ("max-per-account", "7", |c| c.max_per_account == Some(7)),
     ("max-per-address", "7", |c| c.max_per_address == Some(7)),
     ("single", "replace", |c| c.single == SingleConnection::Replace),
+    ("single-by", "device", |c| c.single_by == SingleBy::Device),
     ("accepts-per-second", "7", |c| c.accepts_per_second == Some(7)),
     ("max-message-bytes", "2MiB", |c| c.max_message_bytes == 2 << 20),
     ("max-fragments", "7", |c| c.max_fragments == Some(7)),
@@ -63,6 +74,9 @@ const TURNED_OFF: &[(&str, Check)] = &[
     ("deliveries-per-second", |c| c.deliveries_per_second.is_none()),
     ("delivered-bytes-per-second", |c| c.delivered_bytes_per_second.is_none()),
     ("max-lifetime", |c| c.max_lifetime.is_none()),
+    ("idle-reader", |c| c.idle.reader.is_none()),
+    ("idle-writer", |c| c.idle.writer.is_none()),
+    ("idle-all", |c| c.idle.all.is_none()),
     ("accepts-per-second", |c| c.accepts_per_second.is_none()),
 ];
 
@@ -190,6 +204,13 @@ fn nonsense_is_refused_in_one_line() {
         ("--listen 127.0.0.1:65536", "is not of the form HOST:PORT"),
         ("--origin example.org", "scheme://host[:port]"),
         ("--heartbeat-interval 60s --heartbeat-timeout 60s", "heartbeat-interval (60s) must be less"),
+        ("--heartbeat-preset 4m", "[possible values: 3m, 5m, 10m]"),
+        ("--heartbeat-preset 3m --heartbeat-interval 1m", "cannot be used with"),
+        ("--heartbeat-preset 3m --heartbeat-timeout 1m", "must be less than heartbeat-timeout"),
+        ("--tcp-listen 7373", "tcp-listen: \"7373\" is not of the form HOST:PORT"),
+        ("--tcp-first-byte 0s", "tcp-first-byte must not be zero"),
+        ("--ginchat-path chat", "must begin with /"),
+        ("--ginchat-path /ws", "are both \"/ws\""),
         ("--heartbeat-timeout 0s", "must not be zero"),
         ("--negotiable-timeout 2m..1m", "negotiable-timeout"),
         ("--negotiable-timeout 2m", "a range of times is written as"),

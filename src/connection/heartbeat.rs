@@ -149,7 +149,7 @@ impl Heartbeat {
         }
         let ping_at = self.ping_at();
         if now >= ping_at {
-            return Step::Ping(self.next_ping(now));
+            return Step::Ping(self.ping(now));
         }
         if let Some(idle) = self.idle(now, last_write) {
             return Step::Idle(idle);
@@ -157,6 +157,15 @@ impl Heartbeat {
         let closes = deadlines.into_iter().flatten().map(|(at, _)| at);
         let idles = self.idle.iter().filter_map(IdleClock::due);
         Step::Wait(closes.chain(idles).fold(ping_at, Instant::min))
+    }
+
+    /// The payload of a ping that is sent `now`.
+    pub(crate) fn ping(&mut self, now: Instant) -> [u8; 4] {
+        let number = u32::try_from(self.pulse.pings_sent % (1 << 32)).unwrap_or_default();
+        self.pulse.pings_sent += 1;
+        self.unanswered += 1;
+        self.ping = Some((number, now));
+        number.to_be_bytes()
     }
 
     fn deadlines(&self) -> [Option<(Instant, CloseKind)>; 3] {
@@ -192,14 +201,6 @@ impl Heartbeat {
             None => self.last_life,
         };
         since + self.times.interval
-    }
-
-    fn next_ping(&mut self, now: Instant) -> [u8; 4] {
-        let number = u32::try_from(self.pulse.pings_sent % (1 << 32)).unwrap_or_default();
-        self.pulse.pings_sent += 1;
-        self.unanswered += 1;
-        self.ping = Some((number, now));
-        number.to_be_bytes()
     }
 
     fn idle(&mut self, now: Instant, last_write: Instant) -> Option<Idle> {

@@ -22,7 +22,7 @@ pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};
 
 use crate::config::{Config, Liveness};
-use crate::handler::{Connection, Handler, Statistics};
+use crate::handler::{Connection, Handler, Idle, IdleAction, Statistics};
 use crate::limits::Permit;
 use crate::metrics::{LogGate, Metrics, Reminders};
 use crate::outbound::flusher::Flusher;
@@ -139,13 +139,11 @@ impl Life {
             let received = match self.heartbeat.step(Instant::now(), self.last_write()) {
                 Step::Wait(until) => self.receiver.receive(&mut buffer, until),
                 Step::Ping(payload) => {
-                    // A connection that is closing needs no ping.
-                    let ping = self.connection.outbound.format().ping(&payload);
-                    let _ = self.connection.outbound.push([ping]);
+                    self.ping(payload);
                     continue;
                 }
                 Step::Idle(idle) => {
-                    self.shared.handler.idle(&self.connection, idle);
+                    self.idle(idle);
                     // The handler may have taken so long that the next such event is due already.
                     self.receiver.receive_waiting(&mut buffer)
                 }
@@ -156,6 +154,26 @@ impl Life {
                 Received::Nothing => {}
                 Received::End => return self.end_of_stream(),
             }
+        }
+    }
+
+    fn ping(&self, payload: [u8; 4]) {
+        let ping = self.connection.outbound.format().ping(&payload);
+        // A connection that is closing needs no ping.
+        let _ = self.connection.outbound.push([ping]);
+    }
+
+    fn idle(&mut self, idle: Idle) {
+        let level = if idle.first { log::Level::Info } else { log::Level::Debug };
+        let info = self.connection.info();
+        log::log!(level, "idle {} of {}: {idle}", info.id, Printable(info.account.as_str()));
+        match self.shared.handler.idle(&self.connection, idle) {
+            IdleAction::Nothing => {}
+            IdleAction::Ping => {
+                let payload = self.heartbeat.ping(Instant::now());
+                self.ping(payload);
+            }
+            IdleAction::Close(reason) => self.connection.close(reason),
         }
     }
 

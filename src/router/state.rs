@@ -8,7 +8,7 @@ use super::accounts::Accounts;
 use super::command::{ConnectionId, ConnectionInfo, Effect, Key, Population, Reach, Registration, Slot, Target};
 use super::rooms::Rooms;
 use crate::auth::Refusal;
-use crate::config::{Config, SingleConnection};
+use crate::config::{Config, SingleBy, SingleConnection};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::{Account, Presence, Room};
 use crate::protocol::native;
@@ -64,7 +64,7 @@ impl State {
     pub(super) fn register(&mut self, new: Registration, effects: &mut Vec<Effect>) -> Result<Key, Refusal> {
         self.admit(&new)?;
         let account = new.identity.account.clone();
-        let older = self.accounts.connections(&account).to_vec();
+        let rivals = self.rivals(&new.info);
         let rooms: BTreeSet<Room> =
             new.identity.rooms.into_iter().chain(self.accounts.rooms(&account).cloned()).collect();
         if let Some(address) = new.limited_address {
@@ -90,7 +90,7 @@ impl State {
         }
         // Last, so that the account is never offline in between.
         if self.config.single == SingleConnection::Replace {
-            older.into_iter().for_each(|slot| self.end(slot, CloseKind::Replaced.into(), effects));
+            rivals.into_iter().for_each(|slot| self.end(slot, CloseKind::Replaced.into(), effects));
         }
         Ok(Key { slot, serial: new.serial })
     }
@@ -206,16 +206,28 @@ impl State {
                 "this address has {most} connections, the most it may have"
             )));
         }
-        let present = self.accounts.connections(&new.identity.account).len();
-        match (config.single, config.max_per_account) {
-            (SingleConnection::Refuse, _) if present > 0 => {
-                Err(Refusal::connection_limit("this account is connected already"))
-            }
-            (SingleConnection::Allow, Some(most)) if present >= most => {
+        let (present, rivals) = (self.accounts.connections(&new.info.account).len(), self.rivals(&new.info).len());
+        if config.single == SingleConnection::Refuse && rivals > 0 {
+            return Err(Refusal::connection_limit(match config.single_by {
+                SingleBy::Account => "this account is connected already",
+                SingleBy::Device => "this device of the account is connected already",
+            }));
+        }
+        // Those that it replaces make room.
+        let staying = if config.single == SingleConnection::Replace { present - rivals } else { present };
+        match config.max_per_account.filter(|most| staying >= *most) {
+            Some(most) => {
                 Err(Refusal::connection_limit(format!("this account has {most} connections, the most it may have")))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
+    }
+
+    /// The connections beside which there would be two of what may have a single one.
+    fn rivals(&self, new: &ConnectionInfo) -> Vec<Slot> {
+        let same_device = |slot: &Slot| self.at(*slot).is_some_and(|other| other.info.device == new.device);
+        let counts = |slot: &Slot| self.config.single_by == SingleBy::Account || same_device(slot);
+        self.accounts.connections(&new.account).iter().copied().filter(counts).collect()
     }
 
     fn select(&self, target: &Target) -> Vec<Slot> {
