@@ -3,8 +3,8 @@
 use crate::raw::{self, Peer};
 use crate::support::{Client, account, address, config, configured, eventually, exchange, serve_with, upgrade_request};
 use heartwire::{
-    CloseReason, Config, Connection, ErrorCode, Frame, Handler, Identity, Idle, Message, Permissions, Protocol, Push,
-    Recipients, Refusal, Request, Room, Server, Statistics, Target, Verdict,
+    CloseReason, Config, Connection, ErrorCode, Frame, Handler, Identity, Idle, IdleAction, Message, Permissions,
+    Protocol, Push, Recipients, Refusal, Request, Room, Server, Statistics, Target, Verdict,
 };
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -46,8 +46,9 @@ impl Handler for Panics {
         connection.send_raw(frame).unwrap();
     }
 
-    fn idle(&self, connection: &Connection, _: Idle) {
+    fn idle(&self, connection: &Connection, _: Idle) -> IdleAction {
         Self::panic_if(connection, "idle");
+        IdleAction::Nothing
     }
 
     fn closed(&self, connection: &Connection, reason: &CloseReason, _: &Statistics) {

@@ -4,7 +4,7 @@ use crate::gate::Gate;
 use crate::raw::{self, CONTINUATION, FIN, PING, PONG, Peer, TEXT};
 use crate::support::{Client, PATIENCE, account, address, config, configured, eventually, serve, serve_with};
 use heartwire::config::Liveness;
-use heartwire::{Connection, Handler, Idle, IdleKind, Push, Server};
+use heartwire::{Connection, Handler, Idle, IdleAction, IdleKind, Push, Server};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -232,8 +232,9 @@ fn a_promise_is_kept_by_both_sides() {
 struct Silences(Arc<Mutex<Vec<Idle>>>);
 
 impl Handler for Silences {
-    fn idle(&self, _: &Connection, idle: Idle) {
+    fn idle(&self, _: &Connection, idle: Idle) -> IdleAction {
         self.0.lock().unwrap().push(idle);
+        IdleAction::Nothing
     }
 }
 
