@@ -24,7 +24,8 @@ pub struct Config {
     /// The path of the `ginchat` dialect, `None` to speak it nowhere. Default `/chat`; without effect on a protocol of the
     /// embedding program's own.
     pub ginchat_path: Option<String>,
-    /// Whether `GET /` answers with a small page to try the server with. Default false.
+    /// Whether `GET /` answers with a small page to try the server with, and `GET /heartwire.js` with the client for
+    /// browsers. Default false.
     pub page: bool,
     /// Lets a handler that does not authenticate serve addresses beyond loopback. Default false.
     pub allow_anonymous: bool,

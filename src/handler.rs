@@ -91,7 +91,7 @@ pub struct Request {
 #[derive(Debug)]
 pub(crate) enum Words {
     /// By a WebSocket request, with the name of the parameter in which its dialect puts the account.
-    Upgrade { head: Head, account: &'static str },
+    Upgrade { head: Box<Head>, account: &'static str },
     /// By a line.
     Hello { user_id: Option<String>, device: String },
 }

@@ -127,14 +127,14 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     check_host(&head, shared)?;
     check_request(&head, config)?;
     let Some(dialect) = Dialect::at(head.path(), config) else {
-        return Err(page::response(&config.path).into());
+        return Err(page::response(head.path(), &config.path).into());
     };
     check_upgrade(&head)?;
     check_origin(&head, shared)?;
     let mut greeting = greeting(&head, config)?;
     let (device, promise) = parameters(&head)?;
     let token = head.bearer_token().map_err(|error| malformed(&error))?.map(str::to_owned);
-    let words = Words::Upgrade { head, account: dialect.account_parameter() };
+    let words = Words::Upgrade { head: Box::new(head), account: dialect.account_parameter() };
     let identity = authenticate(&Request { words, client, token }, deadline, shared)
         .map_err(|refusal| Rejection::Refused(refusal, Some(greeting.clone())))?;
     if dialect == Dialect::Ginchat {
@@ -257,7 +257,7 @@ fn check_host(head: &Head, shared: &Shared) -> Result<(), Rejection> {
 }
 
 fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
-    if Dialect::at(head.path(), config).is_none() && !(config.page && head.path() == "/") {
+    if Dialect::at(head.path(), config).is_none() && !(config.page && page::is_at(head.path())) {
         let message = format!("there is nothing here; the WebSocket is at {}", config.path);
         return Err(Response::error(404, ErrorCode::BadRequest.code(), "not_found", &message).into());
     }

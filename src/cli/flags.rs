@@ -104,7 +104,7 @@ struct Access {
     #[arg(default_value_t = defaults().ginchat_path.unwrap_or(OFF.into()))]
     ginchat_path: String,
 
-    /// Whether GET / answers with a test page
+    /// Whether GET / answers with a test page, and GET /heartwire.js with the client for browsers
     #[arg(long, env = "HEARTWIRE_PAGE", value_name = "on|off")]
     #[arg(action = ArgAction::Set, value_parser = one_of(SWITCH), default_value = "on")]
     page: bool,

@@ -16,7 +16,7 @@ use tungstenite::protocol::Role;
 /// The receiving side of one connection.
 pub(super) enum Transport {
     /// Frames of RFC 6455.
-    WebSocket(WebSocket),
+    WebSocket(Box<WebSocket>),
     /// One JSON object a line, over raw TCP.
     Lines(Lines),
 }
@@ -25,7 +25,9 @@ impl Transport {
     /// The one that goes with the format in which the peer is answered.
     pub(super) fn new(format: &Format, config: &Config, now: Instant) -> Self {
         match format {
-            Format::WebSocket | Format::Ginchat(_) => Self::WebSocket(WebSocket::new(config, Role::Server, now)),
+            Format::WebSocket | Format::Ginchat(_) => {
+                Self::WebSocket(Box::new(WebSocket::new(config, Role::Server, now)))
+            }
             Format::Lines => Self::Lines(Lines::new(config.max_message_bytes)),
         }
     }

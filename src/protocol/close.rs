@@ -85,7 +85,8 @@ impl CloseKind {
     pub fn reconnect(self) -> Reconnect {
         match self.code() {
             1001 | 1006 | 4200..=4299 => Reconnect::AtOnce,
-            1011 | 4100..=4199 => Reconnect::BackOff,
+            // 1005 and 1012 to 1015 are for proxies and their servers, which come and go.
+            1005 | 1011..=1015 | 4100..=4199 => Reconnect::BackOff,
             _ => Reconnect::Never,
         }
     }
@@ -189,6 +190,8 @@ mod tests {
         assert_eq!(CloseKind::HeartbeatTimeout.reconnect(), Reconnect::AtOnce);
         assert_eq!(CloseKind::Replaced.reconnect(), Reconnect::Never);
         assert_eq!(CloseKind::Application(4150).reconnect(), Reconnect::BackOff);
+        assert_eq!(CloseKind::PeerClosed(1013).reconnect(), Reconnect::BackOff);
+        assert_eq!(CloseKind::PeerClosed(1010).reconnect(), Reconnect::Never);
     }
 
     #[test]

@@ -216,7 +216,27 @@ fn the_page_is_served_where_it_is_turned_on() {
 }
 
 #[test]
+fn the_client_for_browsers_is_served_beside_the_page() {
+    let get = "GET /heartwire.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut config = config();
+    config.page = true;
+    let server = serve(config);
+    let client = Response::to(address(&server), get);
+    assert_eq!((client.status, client.header("content-type")), (200, Some("text/javascript; charset=utf-8")));
+    assert_eq!(client.body, include_str!("../../../web/heartwire.js"));
+    assert_eq!(client.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(client.header("content-security-policy"), Some("default-src 'none'"));
+    assert_eq!(client.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(Response::to(address(&server), get.replace("localhost", "evil.example")).status, 403);
+    assert_eq!(Response::to(address(&server), get.replace("GET", "POST")).status, 405);
+    assert_eq!(Response::to(address(&server), get.replace(".js", ".css")).status, 404);
+}
+
+#[test]
 fn there_is_no_page_unless_it_is_turned_on() {
-    let response = Response::to(address(&serve(config())), "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!((response.status, response.error().1), (404, "not_found".into()));
+    let server = serve(config());
+    for path in ["/", "/heartwire.js"] {
+        let response = Response::to(address(&server), format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!((response.status, response.error().1), (404, "not_found".into()), "{path}");
+    }
 }

@@ -103,7 +103,7 @@ fn a_handler_that_panics_is_500_for_that_client_only() {
 #[test]
 fn other_paths_are_404_and_other_methods_405() {
     let server = serve(config());
-    for path in ["/", "/chat?user_id=a", "/ws/?user_id=a", "/WS?user_id=a", "//ws?user_id=a", "/%77s?user_id=a"] {
+    for path in ["/", "/chats?user_id=a", "/ws/?user_id=a", "/WS?user_id=a", "//ws?user_id=a", "/%77s?user_id=a"] {
         assert_eq!(refused(&server, path, ""), (404, 107, "not_found".into()), "{path}");
     }
     for method in ["POST", "PUT", "OPTIONS", "BREW"] {
