@@ -89,7 +89,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens for WebSockets, in the order configured, with the ports that the system chose.
+    /// Where it listens for `WebSocket` connections, in the order configured, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses

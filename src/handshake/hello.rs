@@ -10,7 +10,7 @@ use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
-use crate::protocol::message::{ClientFrame, ErrorCode, HeartbeatTimes};
+use crate::protocol::message::{ClientFrame, ErrorCode, FrameId, HeartbeatTimes};
 use crate::protocol::native::{self, Hello};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -32,7 +32,7 @@ pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
         }
     };
     let mut stranger = Stranger::new(accepted, receiver, client, outbound, shared);
-    if let Some(admitted) = stranger.listen(received) {
+    if let Some(admitted) = stranger.listen(&received) {
         start(*admitted, accepted, shared);
     }
 }
@@ -81,9 +81,9 @@ impl<'a> Stranger<'a> {
     }
 
     /// Listens until it says `hello`; `None` when it is gone.
-    fn listen(&mut self, received: Vec<u8>) -> Option<Box<Admitted>> {
+    fn listen(&mut self, received: &[u8]) -> Option<Box<Admitted>> {
         let mut lines = Lines::new(self.shared.config.max_message_bytes);
-        let mut admitted = self.take(&received, &mut lines);
+        let mut admitted = self.take(received, &mut lines);
         let mut buffer = [0; READ_BUFFER_BYTES];
         while admitted.is_none() && !self.outbound.is_ending() {
             match self.clock.due(Instant::now()) {
@@ -133,7 +133,8 @@ impl<'a> Stranger<'a> {
     fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<Hello> {
         let Line::Whole(line) = line else {
             self.deaf = true;
-            self.error(ErrorCode::LimitExceeded, "no line ended within the largest message: nothing more is read");
+            let message = "no line ended within the largest message: nothing more is read";
+            self.error(None, ErrorCode::LimitExceeded, message);
             return None;
         };
         if is_http(line) {
@@ -141,38 +142,46 @@ impl<'a> Stranger<'a> {
             self.outbound.close(reason, Waiting::Drop);
             return None;
         }
+        if self.is_within_rate(now) { self.word(line) } else { None }
+    }
+
+    fn is_within_rate(&mut self, now: Instant) -> bool {
         match self.rate.judge(now) {
-            RateVerdict::Pass => {}
-            RateVerdict::Refuse { tell } => {
-                if tell {
-                    self.error(ErrorCode::TooManyRequests, "too many lines");
-                }
-                return None;
-            }
+            RateVerdict::Pass => return true,
+            RateVerdict::Refuse { tell: false } => {}
+            RateVerdict::Refuse { tell: true } => self.error(None, ErrorCode::TooManyRequests, "too many lines"),
             RateVerdict::End => {
                 let reason = CloseReason::new(CloseKind::RateLimit, "too many lines for 5 s");
                 self.outbound.close(reason, Waiting::Drop);
-                return None;
             }
         }
-        let bad = |message: String| (ErrorCode::BadRequest, message);
-        let understood = std::str::from_utf8(line).map_err(|error| bad(error.to_string())).and_then(|text| {
-            match native::hello(text).map_err(|wrong| bad(wrong.message))? {
-                Some(hello) => Ok(Ok(hello)),
-                None => native::decode(text).map(Err).map_err(|wrong| bad(wrong.message)),
+        false
+    }
+
+    fn word(&mut self, line: &[u8]) -> Option<Hello> {
+        let text = match std::str::from_utf8(line) {
+            Ok(text) => text,
+            Err(error) => {
+                self.error(None, ErrorCode::BadRequest, &error.to_string());
+                return None;
             }
-        });
-        match understood {
-            Ok(Ok(hello)) => return Some(hello),
-            Ok(Err(ClientFrame::Heartbeat { next })) => {
+        };
+        let frame = match native::hello(text) {
+            Ok(Some(hello)) => return Some(hello),
+            Ok(None) => native::decode(text),
+            Err(wrong) => Err(wrong),
+        };
+        match frame {
+            Ok(ClientFrame::Heartbeat { next }) => {
                 self.clock.promise(&self.shared.config, next);
                 // Who is closing needs no answer.
                 let _ = self.outbound.tell(&native::heartbeat(self.clock.times));
             }
-            Ok(Err(_)) => {
-                self.error(ErrorCode::Unauthorized, "say hello first: {\"type\":\"hello\",\"user_id\":\"…\"}")
+            Ok(_) => {
+                let message = "say hello first: {\"type\":\"hello\",\"user_id\":\"…\"}";
+                self.error(native::id_of(text).as_ref(), ErrorCode::Unauthorized, message);
             }
-            Err((code, message)) => self.error(code, &message),
+            Err(wrong) => self.error(wrong.id.as_ref(), ErrorCode::BadRequest, &wrong.message),
         }
         None
     }
@@ -209,9 +218,9 @@ impl<'a> Stranger<'a> {
         self.outbound.close(refusal.close_reason(), Waiting::Drop);
     }
 
-    fn error(&self, code: ErrorCode, message: &str) {
+    fn error(&self, id: Option<&FrameId>, code: ErrorCode, message: &str) {
         // Who is closing needs no answer.
-        let _ = self.outbound.tell(&native::error(None, code, message));
+        let _ = self.outbound.tell(&native::error(id, code, message));
     }
 
     fn end(&mut self) {
