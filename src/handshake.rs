@@ -11,7 +11,7 @@ use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::config::{Config, Protocol, ProxyProtocol};
 use crate::connection::{self, Admitted, Greeting, Received, Receiver, Shared};
 use crate::handler::{Request, Words};
-use crate::http::{Head, HeadError, HeadReader, Response, host_allowed, origin_allowed};
+use crate::http::{Head, HeadReader, Response, check_get, check_upgrade, host_allowed, origin_allowed};
 use crate::limits::Permit;
 use crate::page;
 use crate::printable::Printable;
@@ -21,7 +21,6 @@ use crate::protocol::message::{ErrorCode, device_label};
 use crate::protocol::wire::Bytes;
 use crate::proxy::{self, ProxyHeader};
 use ::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use ::http::{Method, Version};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -133,7 +132,7 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     check_origin(&head, shared)?;
     let mut greeting = greeting(&head, config)?;
     let (device, promise) = parameters(&head)?;
-    let token = head.bearer_token().map_err(|error| malformed(&error))?.map(str::to_owned);
+    let token = head.bearer_token().map_err(|error| error.response())?.map(str::to_owned);
     let words = Words::Upgrade { head: Box::new(head), account: dialect.account_parameter() };
     let identity = authenticate(&Request { words, client, token }, deadline, shared)
         .map_err(|refusal| Rejection::Refused(refusal, Some(greeting.clone())))?;
@@ -207,7 +206,7 @@ impl<'a> Reader<'a> {
         let mut bytes = std::mem::take(&mut self.unused);
         loop {
             if !bytes.is_empty()
-                && let Some(complete) = head.push(&bytes).map_err(|error| malformed(&error))?
+                && let Some(complete) = head.push(&bytes).map_err(|error| error.response())?
             {
                 return Ok(complete);
             }
@@ -221,7 +220,9 @@ impl<'a> Reader<'a> {
             match self.receiver.receive(&mut buffer, self.deadline) {
                 Received::Bytes(n) => return Ok(buffer[..n].to_vec()),
                 Received::Nothing if Instant::now() < self.deadline => {}
-                Received::Nothing => return Err(error(408, ErrorCode::BadRequest, "the request took too long").into()),
+                Received::Nothing => {
+                    return Err(Response::refusal(408, ErrorCode::BadRequest, "the request took too long").into());
+                }
                 // The server ends handshakes by shutting their read side when it stops.
                 Received::End if self.permit.is_server_closed() => {
                     return Err(Rejection::Refused(Refusal::draining(RETRY_AFTER), None));
@@ -253,7 +254,7 @@ fn check_host(head: &Head, shared: &Shared) -> Result<(), Rejection> {
         log::warn!("refused a request for host {}: --host allows a name", Printable(host));
     }
     let message = "this server does not know itself by that Host; its option --host adds a name";
-    Err(error(403, ErrorCode::PermissionDenied, message).into())
+    Err(Response::refusal(403, ErrorCode::PermissionDenied, message).into())
 }
 
 fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
@@ -261,29 +262,7 @@ fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
         let message = format!("there is nothing here; the WebSocket is at {}", config.path);
         return Err(Response::error(404, ErrorCode::BadRequest.code(), "not_found", &message).into());
     }
-    if *head.method() != Method::GET {
-        return Err(
-            Response::error(405, ErrorCode::BadRequest.code(), "method_not_allowed", "only GET is served").into()
-        );
-    }
-    if head.headers().contains_key("transfer-encoding")
-        || head.headers().get_all("content-length").iter().any(|n| n != "0")
-    {
-        return Err(bad_request("a GET has no body here").into());
-    }
-    Ok(())
-}
-
-fn check_upgrade(head: &Head) -> Result<(), Rejection> {
-    let version = head.headers().get("sec-websocket-version");
-    if !head.wants_upgrade() || version.is_none_or(|version| version != "13") {
-        let message = "this is a WebSocket endpoint: upgrade with Sec-WebSocket-Version 13";
-        return Err(Response::error(426, ErrorCode::BadRequest.code(), "upgrade_required", message).into());
-    }
-    if head.as_http().version() < Version::HTTP_11 {
-        return Err(bad_request("a WebSocket needs HTTP/1.1").into());
-    }
-    Ok(())
+    Ok(check_get(head)?)
 }
 
 fn check_origin(head: &Head, shared: &Shared) -> Result<(), Rejection> {
@@ -296,7 +275,7 @@ fn check_origin(head: &Head, shared: &Shared) -> Result<(), Rejection> {
         log::warn!("refused a page of origin {}: --origin allows one", Printable(origin));
     }
     let message = "pages of this Origin may not connect; the server's option --origin allows one";
-    Err(error(403, ErrorCode::PermissionDenied, message).into())
+    Err(Response::refusal(403, ErrorCode::PermissionDenied, message).into())
 }
 
 /// The 101 response that would be sent, and how a refusal is told instead.
@@ -344,18 +323,6 @@ fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result
     Ok(identity)
 }
 
-fn malformed(cause: &HeadError) -> Response {
-    let code = match cause {
-        HeadError::TooLarge => ErrorCode::LimitExceeded,
-        HeadError::Malformed(_) => ErrorCode::BadRequest,
-    };
-    error(cause.status(), code, &cause.to_string())
-}
-
 fn bad_request(message: &str) -> Response {
-    error(400, ErrorCode::BadRequest, message)
-}
-
-fn error(status: u16, code: ErrorCode, message: &str) -> Response {
-    Response::error(status, code.code(), code.reason(), message)
+    Response::refusal(400, ErrorCode::BadRequest, message)
 }

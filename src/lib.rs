@@ -29,6 +29,9 @@
 //! sends, from any thread. With [`Protocol::Native`] clients speak the JSON protocol of `docs/protocol.md`; with
 //! [`Protocol::Raw`] every message goes to the handler, and what it means is yours.
 //!
+//! [`client`] is a blocking client of such a server. Without a server, [`duplex`] is a blocking WebSocket for either side
+//! of any connection.
+//!
 //! # How to read the source
 //!
 //! A module is a kind of thread, or a pure thing that no thread owns. Start with `connection`, whose `run` is the life of
@@ -48,8 +51,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod auth;
+pub mod client;
 pub mod config;
 mod connection;
+pub mod duplex;
 mod error;
 mod handler;
 mod handshake;

@@ -31,6 +31,18 @@ pub(crate) fn times_for(config: &config::Heartbeat, promise: Option<Duration>) -
     HeartbeatTimes { interval: timeout * 11 / 15, timeout }
 }
 
+/// Whether bytes that wait in the socket speak against an end of this kind. A peer is neither silent nor slow while its
+/// bytes wait because a handler, the program or this machine was: a message is bounded, in bytes and fragments, and so
+/// are the control frames in between. Where one of them is not, or only heartbeats count, a flood must not put off the
+/// end.
+pub(crate) fn bytes_count(config: &Config, kind: CloseKind) -> bool {
+    match kind {
+        CloseKind::HeartbeatTimeout => config.heartbeat.liveness == Liveness::Any,
+        CloseKind::TooSlow => config.max_fragments.is_some() && config.control_rate.is_some(),
+        _ => false,
+    }
+}
+
 /// What was received, as far as liveness is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {

@@ -14,14 +14,15 @@ mod receiver;
 mod transport;
 mod websocket;
 
-pub(crate) use heartbeat::times_for;
+pub(crate) use heartbeat::{Heartbeat, Sign, Step, bytes_count, times_for};
 pub(crate) use leaving::{answer_and_leave, leave, refuse};
 pub(crate) use lines::{Line, Lines};
 pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
 pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};
+pub(crate) use websocket::{Replies, WebSocket};
 
-use crate::config::{Config, Liveness};
+use crate::config::Config;
 use crate::handler::{Connection, Handler, Idle, IdleAction, Statistics};
 use crate::limits::Permit;
 use crate::metrics::{LogGate, Metrics, Reminders};
@@ -35,7 +36,6 @@ use crate::router::command::Key;
 use crate::router::{Handle, Router, SendError};
 use crate::threads::Crew;
 use dispatch::Dispatch;
-use heartbeat::{Heartbeat, Sign, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -184,19 +184,9 @@ impl Life {
         }
     }
 
-    /// A peer is neither silent nor slow while its bytes wait here because a handler or this machine was. Each time it
-    /// looks, what waits is used up, so this comes to an end: a message is bounded, in bytes and fragments, and so are the
-    /// control frames in between. Where one of them is not, or only heartbeats count, a flood must not put off the end.
+    /// Each time it looks, what waits is used up, so this comes to an end.
     fn close_unless_bytes_wait(&mut self, reason: CloseReason, buffer: &mut [u8]) -> Received {
-        let bytes_count = match reason.kind() {
-            CloseKind::HeartbeatTimeout => self.shared.config.heartbeat.liveness == Liveness::Any,
-            CloseKind::TooSlow => {
-                let config = &self.shared.config;
-                config.max_fragments.is_some() && config.control_rate.is_some()
-            }
-            _ => false,
-        };
-        if bytes_count {
+        if bytes_count(&self.shared.config, reason.kind()) {
             let received = self.receiver.receive_waiting(buffer);
             if received != Received::Nothing {
                 return received;

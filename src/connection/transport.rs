@@ -25,7 +25,7 @@ impl Transport {
     /// The one that goes with the format in which the peer is answered.
     pub(super) fn new(format: &Format, config: &Config, now: Instant) -> Self {
         match format {
-            Format::WebSocket | Format::Ginchat(_) => {
+            Format::WebSocket | Format::Masked | Format::Ginchat(_) => {
                 Self::WebSocket(Box::new(WebSocket::new(config, Role::Server, now)))
             }
             Format::Lines => Self::Lines(Lines::new(config.max_message_bytes)),

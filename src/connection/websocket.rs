@@ -78,12 +78,15 @@ impl WebSocket {
         mut message: impl FnMut(Message),
     ) -> Result<(), CloseReason> {
         let (permitted, broken_bound) = self.frames.advance(received, now);
-        let mut pipe = Pipe { unread: &received[..permitted], replies, close_code: None };
+        let mut pipe = Pipe { unread: &received[..permitted], replies, peers_close: None };
         while !replies.is_ending() {
             match self.context.read(&mut pipe) {
                 Ok(Message::Close(frame)) => {
                     // The reply is on its way out; it is written when the library is asked for the next message.
-                    pipe.close_code = Some(frame.map_or(1005, |frame| frame.code.into()));
+                    pipe.peers_close = Some(frame.map_or_else(
+                        || CloseKind::PeerClosed(1005).into(),
+                        |frame| CloseReason::new(CloseKind::PeerClosed(frame.code.into()), frame.reason.to_string()),
+                    ));
                 }
                 Ok(decoded) => message(decoded),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -99,8 +102,8 @@ impl WebSocket {
 struct Pipe<'a, R> {
     unread: &'a [u8],
     replies: &'a R,
-    /// The code of the peer's Close, once it was read.
-    close_code: Option<u16>,
+    /// What the peer's Close says, once it was read.
+    peers_close: Option<CloseReason>,
 }
 
 impl<R> Read for Pipe<'_, R> {
@@ -113,11 +116,9 @@ impl<R: Replies> Write for Pipe<'_, R> {
     /// Takes one whole frame.
     fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
         let bytes = Bytes::copy_from_slice(frame);
-        match self.close_code {
-            Some(code) if wire::is_close(frame) => {
-                self.replies.reply_to_close(CloseKind::PeerClosed(code).into(), bytes);
-            }
-            _ => self.replies.reply(bytes),
+        match self.peers_close.take_if(|_| wire::is_close(frame)) {
+            Some(reason) => self.replies.reply_to_close(reason, bytes),
+            None => self.replies.reply(bytes),
         }
         Ok(frame.len())
     }

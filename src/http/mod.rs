@@ -9,8 +9,10 @@ mod origin;
 mod query;
 mod reader;
 mod response;
+mod upgrade;
 
 pub(crate) use head::Head;
 pub(crate) use origin::{Origin, host_allowed, origin_allowed};
 pub(crate) use reader::{HeadError, HeadReader};
 pub(crate) use response::Response;
+pub(crate) use upgrade::{check_get, check_upgrade};

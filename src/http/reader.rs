@@ -1,6 +1,7 @@
 //! Collects the bytes of a request head as they dribble in, within bounds that hold before anything is parsed.
 
-use super::Head;
+use super::{Head, Response};
+use crate::protocol::message::ErrorCode;
 use std::fmt;
 
 /// The longest request head, its final empty line included.
@@ -25,6 +26,16 @@ impl HeadError {
             Self::TooLarge => 431,
             Self::Malformed(_) => 400,
         }
+    }
+
+    /// That response.
+    #[must_use]
+    pub(crate) fn response(&self) -> Response {
+        let code = match self {
+            Self::TooLarge => ErrorCode::LimitExceeded,
+            Self::Malformed(_) => ErrorCode::BadRequest,
+        };
+        Response::refusal(self.status(), code, &self.to_string())
     }
 
     pub(super) fn malformed(what: impl Into<String>) -> Self {

@@ -1,5 +1,6 @@
 //! One complete response, after which the connection ends.
 
+use crate::protocol::message::ErrorCode;
 use ::http::StatusCode;
 use serde_json::Value;
 use std::time::Duration;
@@ -33,6 +34,12 @@ impl Response {
             426 => response.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13"),
             _ => response,
         }
+    }
+
+    /// A refusal for which the protocol has a code.
+    #[must_use]
+    pub(crate) fn refusal(status: u16, code: ErrorCode, message: &str) -> Self {
+        Self::error(status, code.code(), code.reason(), message)
     }
 
     /// Sets a header, in place of an earlier one of this name. What may not stand in a value becomes a space, so that

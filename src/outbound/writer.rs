@@ -188,6 +188,7 @@ impl Writer {
     }
 
     /// The socket, while its reader has not finished.
+    #[cfg(test)]
     pub(crate) fn socket(&self) -> Option<Arc<TcpStream>> {
         self.socket.clone()
     }

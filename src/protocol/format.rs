@@ -12,6 +12,8 @@ use crate::protocol::wire::{self, Bytes};
 pub(crate) enum Format {
     /// WebSocket frames, as the native protocol writes them.
     WebSocket,
+    /// The same as a client sends them, masked.
+    Masked,
     /// WebSocket frames of the `ginchat` dialect, which name their recipient.
     Ginchat(Account),
     /// Lines of JSON, over raw TCP.
@@ -23,6 +25,7 @@ impl Format {
     pub(crate) fn ping(&self, payload: &[u8]) -> Bytes {
         match self {
             Self::WebSocket | Self::Ginchat(_) => wire::ping(payload),
+            Self::Masked => wire::masked(&wire::ping(payload)),
             Self::Lines => line::ping(),
         }
     }
@@ -31,6 +34,7 @@ impl Format {
     pub(crate) fn close(&self, reason: &CloseReason) -> Bytes {
         match self {
             Self::WebSocket | Self::Ginchat(_) => wire::close(reason),
+            Self::Masked => wire::masked(&wire::close(reason)),
             Self::Lines => line::close(reason),
         }
     }
@@ -50,6 +54,7 @@ impl Translator {
     pub(crate) fn translate(&mut self, frame: &Bytes, format: &Format) -> Option<Bytes> {
         match format {
             Format::WebSocket => Some(frame.clone()),
+            Format::Masked => Some(wire::masked(frame)),
             Format::Lines => {
                 self.turn_to(frame);
                 Some(self.line.get_or_insert_with(|| line::from_json(wire::payload(frame))).clone())

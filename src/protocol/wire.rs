@@ -1,6 +1,9 @@
-//! WebSocket frames as a server sends them (RFC 6455 §5.2): encoded once, shared by all who receive them.
+//! WebSocket frames as a server sends them (RFC 6455 §5.2): encoded once, shared by all who receive them. A client's are
+//! made of these, each for itself.
 
 use crate::protocol::close::CloseReason;
+use std::hash::{BuildHasher, RandomState};
+use tungstenite::handshake::client::generate_key;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 pub(crate) use tungstenite::Bytes;
@@ -14,6 +17,9 @@ const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
+/// The bit of the second byte that says that a mask follows the length.
+const MASKED: u8 = 0x80;
+const MASK_BYTES: usize = 4;
 
 /// The longest header without a mask: two bytes and a length of 64 bits.
 const MAX_HEADER_BYTES: usize = 10;
@@ -54,7 +60,25 @@ pub(crate) fn close(reason: &CloseReason) -> Bytes {
     })
 }
 
-/// The payload of a whole frame that this side wrote.
+/// The same frame as a client sends it: masked, and each with a mask of its own that nobody can foresee (RFC 6455 §5.3).
+#[must_use]
+pub(crate) fn masked(frame: &[u8]) -> Bytes {
+    // tungstenite's keys are drawn from a cryptographic generator, and are the way there is to that.
+    let random = RandomState::new().hash_one(generate_key()).to_be_bytes();
+    let mask = [random[0], random[1], random[2], random[3]];
+    let header_bytes = frame.len() - payload(frame).len();
+    let mut masked = Vec::with_capacity(frame.len() + MASK_BYTES);
+    masked.extend_from_slice(&frame[..header_bytes]);
+    masked[1] |= MASKED;
+    masked.extend_from_slice(&mask);
+    masked.extend_from_slice(&frame[header_bytes..]);
+    for bytes in masked[header_bytes + MASK_BYTES..].chunks_mut(MASK_BYTES) {
+        bytes.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    masked.into()
+}
+
+/// The payload of a whole frame that this side wrote, without a mask.
 #[must_use]
 pub(crate) fn payload(frame: &[u8]) -> &[u8] {
     let header_bytes = match frame.get(1) {
@@ -138,6 +162,24 @@ mod tests {
             assert_eq!(close(&kind.into())[..], [0x88, 0]);
         }
         assert_eq!(close(&CloseKind::PeerClosed(1000).into())[2..4], 1000_u16.to_be_bytes());
+    }
+
+    #[test]
+    fn a_server_reads_what_a_client_masked_at_every_length_of_header() {
+        for length in [0, 1, 2, 3, 125, 126, 65_535, 65_536] {
+            let payload: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
+            let frame = masked(&binary(&payload));
+            assert_eq!(frame.len(), binary(&payload).len() + MASK_BYTES);
+            let mut server = WebSocket::from_raw_socket(Cursor::new(frame.to_vec()), Role::Server, None);
+            assert_eq!(server.read().unwrap(), Message::binary(payload));
+        }
+        assert!(is_close(&masked(&close(&CloseKind::Normal.into()))));
+    }
+
+    #[test]
+    fn no_mask_is_used_again() {
+        let masks: std::collections::HashSet<_> = (0..1_000).map(|_| masked(&text_frame(""))[2..].to_vec()).collect();
+        assert!(masks.len() > 990, "{} different masks; a thousand of 32 bits rarely have one pair", masks.len());
     }
 
     #[test]

@@ -14,8 +14,8 @@ const LAYERS: [&[&str]; 11] = [
     &["router"],
     &["handler"],
     &["connection"],
-    &["handshake"],
-    &["listener"],
+    &["duplex", "handshake"],
+    &["client", "listener"],
     &["error"],
     &["server"],
 ];

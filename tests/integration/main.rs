@@ -15,13 +15,17 @@
 //! | `embedding` | the library: handles, kept connections, several servers, what does not start |
 //! | `shutdown` | what a stop leaves behind, whom it waits for, and for how long |
 //! | `command_line` | the binary: flags, exit codes, logs, signals |
+//! | `client` | the blocking client: answers, reconnects, heartbeats, back-pressure |
+//! | `duplex` | the full-duplex WebSocket without a server |
 //! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod client;
 mod closing;
 mod command_line;
+mod duplex;
 mod embedding;
 mod gate;
 mod handlers;
