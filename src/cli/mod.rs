@@ -1,7 +1,10 @@
 //! The command line: one file per subcommand. It uses the crate's public interface only, and alone prints.
 
+mod chat;
 mod flags;
+mod listen;
 mod log;
+mod peer;
 mod serve;
 mod values;
 
@@ -24,6 +27,12 @@ enum Command {
     /// Serves clients until SIGTERM or SIGINT
     #[command(after_long_help = NOTATION)]
     Serve(Box<flags::Flags>),
+
+    /// Talks to accounts or in a room, from a terminal or through a pipe
+    Chat(chat::Flags),
+
+    /// Prints what arrives for an account, one line of JSON each
+    Listen(listen::Flags),
 }
 
 /// What holds for all flags of `serve`.
@@ -48,6 +57,8 @@ pub(crate) fn main() -> ExitCode {
     };
     let done = match command {
         Command::Serve(flags) => serve::run(*flags),
+        Command::Chat(flags) => chat::run(flags),
+        Command::Listen(flags) => listen::run(&flags),
     };
     match done {
         Ok(code) => code,
@@ -67,7 +78,8 @@ fn command() -> clap::Command {
         let takes_value = arg.get_action().takes_values();
         arg.hide_env(true).hide_possible_values(takes_value)
     };
-    Cli::command().mut_subcommand("serve", |serve| serve.allow_negative_numbers(true).mut_args(terse))
+    let command = Cli::command().mut_subcommand("serve", |serve| serve.allow_negative_numbers(true));
+    command.mut_subcommands(|subcommand| subcommand.mut_args(terse))
 }
 
 /// Help and version as clap prints them; a wrong use in one line.

@@ -82,7 +82,9 @@ const TURNED_OFF: &[(&str, Check)] = &[
 
 fn config(flags: &[String]) -> Result<Config, Failure> {
     let arguments = ["heartwire", "serve"].into_iter().map(str::to_owned).chain(flags.iter().cloned());
-    let Command::Serve(flags) = parse(arguments).map_err(|error| Failure::Usage(one_line(&error)))?.command;
+    let Command::Serve(flags) = parse(arguments).map_err(|error| Failure::Usage(one_line(&error)))?.command else {
+        unreachable!("the arguments say serve")
+    };
     let config = flags.into_config()?;
     config.validate().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(config)
