@@ -112,7 +112,7 @@ impl Request {
         match (&self.words, name) {
             (Words::Upgrade { head, .. }, name) => head.query(name),
             (Words::Hello { user_id, .. }, "user_id") => user_id.as_deref(),
-            (Words::Hello { device, .. }, "device") => Some(device),
+            (Words::Hello { device, .. }, "device") => Some(device.as_str()).filter(|device| !device.is_empty()),
             (Words::Hello { .. }, _) => None,
         }
     }
@@ -210,7 +210,7 @@ impl Connection {
     /// # Errors
     /// Why the connection is closing; the message was dropped.
     pub fn send_raw(&self, frame: Frame<'_>) -> Result<(), CloseReason> {
-        self.outbound.push([frame.encode()])
+        self.outbound.tell(&frame.encode())
     }
 
     /// Ends this connection; without effect when it is closing already. What waits for it is dropped and counted, what

@@ -132,8 +132,15 @@ impl Heartbeat {
         }
     }
 
+    /// Where there are no pongs, a sign of life since the last ping is its answer.
+    pub(crate) fn answered_by_life(&mut self, now: Instant) {
+        if self.ping.is_some_and(|(_, sent)| self.last_life >= sent) {
+            self.answered(now);
+        }
+    }
+
     /// The last ping, if there was one, was answered: a round trip.
-    pub(crate) fn answered(&mut self, now: Instant) {
+    fn answered(&mut self, now: Instant) {
         if let Some((_, sent)) = self.ping.take() {
             let round_trip = now.saturating_duration_since(sent);
             self.pulse.pings_answered += 1;

@@ -23,7 +23,7 @@ pub(crate) use receiver::{Received, Receiver};
 pub(crate) use websocket::{Replies, WebSocket};
 
 use crate::config::Config;
-use crate::handler::{Connection, Handler, Idle, IdleAction, Statistics};
+use crate::handler::{Connection, Handler, Idle, IdleAction, IdleKind, Statistics};
 use crate::limits::Permit;
 use crate::metrics::{LogGate, Metrics, Reminders};
 use crate::outbound::flusher::Flusher;
@@ -143,9 +143,12 @@ impl Life {
                     continue;
                 }
                 Step::Idle(idle) => {
-                    self.idle(idle);
-                    // The handler may have taken so long that the next such event is due already.
-                    self.receiver.receive_waiting(&mut buffer)
+                    let received = self.receiver.receive_waiting(&mut buffer);
+                    // Nobody was silent whose bytes wait here because a handler was slow.
+                    if received == Received::Nothing || idle.kind == IdleKind::Writer {
+                        self.idle(idle);
+                    }
+                    received
                 }
                 Step::Close(reason) => self.close_unless_bytes_wait(reason, &mut buffer),
             };

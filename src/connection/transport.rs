@@ -57,20 +57,21 @@ impl Transport {
                 websocket.decode(received, now, outbound, |message| dispatch.websocket(&message, heartbeat, now))
             }
             Self::Lines(lines) => {
-                // There is no pong: whatever comes is the answer to a probe.
-                heartbeat.answered(now);
                 let mut outcome = Ok(());
                 lines.split(received, now, |line| {
+                    if outbound.is_ending() {
+                        return ControlFlow::Break(());
+                    }
                     match line {
                         Line::Whole(line) => dispatch.line(line, heartbeat, now),
-                        Line::TooLong => outcome = Err(CloseReason::new(CloseKind::TooBig, "a line is too long")),
+                        Line::TooLong => {
+                            outcome = Err(CloseReason::new(CloseKind::TooBig, "a line is too long"));
+                            return ControlFlow::Break(());
+                        }
                     }
-                    if outcome.is_err() || outbound.is_ending() {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
+                    ControlFlow::Continue(())
                 });
+                heartbeat.answered_by_life(now);
                 outcome
             }
         }

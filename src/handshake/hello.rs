@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// What one recv brings at most.
 const READ_BUFFER_BYTES: usize = 1536;
+/// The longest line before `hello`, as long as a request's head may be. Nothing hurries a client to end its lines, so
+/// what is kept of one that does not must be little.
+const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// The thread, until its client has an account or is gone.
 pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
@@ -26,8 +29,12 @@ pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
     let (receiver, client, received) = match open(accepted, shared) {
         Ok(opened) => opened,
         Err(reason) => {
-            outbound.close(reason.clone(), Waiting::Drop);
+            // Whoever has left is told nothing.
+            if reason.kind() != CloseKind::PeerGone {
+                outbound.close(reason.clone(), Waiting::Drop);
+            }
             connection::leave(&mut Receiver::new(Arc::clone(&accepted.socket)), &outbound, reason);
+            shared.metrics.strangers_closed.add(1);
             return;
         }
     };
@@ -82,7 +89,7 @@ impl<'a> Stranger<'a> {
 
     /// Listens until it says `hello`; `None` when it is gone.
     fn listen(&mut self, received: &[u8]) -> Option<Box<Admitted>> {
-        let mut lines = Lines::new(self.shared.config.max_message_bytes);
+        let mut lines = Lines::new(self.shared.config.max_message_bytes.min(MAX_LINE_BYTES));
         let mut admitted = self.take(received, &mut lines);
         let mut buffer = [0; READ_BUFFER_BYTES];
         while admitted.is_none() && !self.outbound.is_ending() {
@@ -120,12 +127,11 @@ impl<'a> Stranger<'a> {
         }
         let mut hello = None;
         let used = lines.split(received, now, |line| {
-            hello = self.line(&line, now);
-            if hello.is_some() || self.deaf || self.outbound.is_ending() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
+            if self.outbound.is_ending() {
+                return ControlFlow::Break(());
             }
+            hello = self.line(&line, now);
+            if hello.is_some() || self.deaf { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         self.admit(hello?, received[used..].to_vec(), now)
     }
@@ -133,7 +139,7 @@ impl<'a> Stranger<'a> {
     fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<Hello> {
         let Line::Whole(line) = line else {
             self.deaf = true;
-            let message = "no line ended within the largest message: nothing more is read";
+            let message = "no line ended within what a hello may be: nothing more is read";
             self.error(None, ErrorCode::LimitExceeded, message);
             return None;
         };
@@ -142,14 +148,17 @@ impl<'a> Stranger<'a> {
             self.outbound.close(reason, Waiting::Drop);
             return None;
         }
-        if self.is_within_rate(now) { self.word(line) } else { None }
+        if self.is_within_rate(line, now) { self.word(line) } else { None }
     }
 
-    fn is_within_rate(&mut self, now: Instant) -> bool {
+    fn is_within_rate(&mut self, line: &[u8], now: Instant) -> bool {
         match self.rate.judge(now) {
             RateVerdict::Pass => return true,
             RateVerdict::Refuse { tell: false } => {}
-            RateVerdict::Refuse { tell: true } => self.error(None, ErrorCode::TooManyRequests, "too many lines"),
+            RateVerdict::Refuse { tell: true } => {
+                let id = std::str::from_utf8(line).ok().and_then(native::id_of);
+                self.error(id.as_ref(), ErrorCode::TooManyRequests, "too many lines");
+            }
             RateVerdict::End => {
                 let reason = CloseReason::new(CloseKind::RateLimit, "too many lines for 5 s");
                 self.outbound.close(reason, Waiting::Drop);

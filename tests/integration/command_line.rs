@@ -1,105 +1,12 @@
 //! The binary: flags and environment, exit codes, what it logs and what it never logs, signals.
 
+use crate::process::{Process, heartwire, serve_command};
 use crate::support::*;
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-
-/// The command with these arguments, and nothing of the environment that could mean something to it.
-fn heartwire(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_heartwire"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTWIRE_") || name == "RUST_LOG") {
-        command.env_remove(name);
-    }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// `serve` on a free port, with further arguments.
-fn serve_command(arguments: &[&str]) -> Command {
-    let mut command = heartwire(&["serve", "--listen", "127.0.0.1:0"]);
-    command.args(arguments);
-    command
-}
-
-/// A server process and its log.
-struct Process {
-    child: Child,
-    log: Arc<Mutex<Vec<String>>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl Process {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let for_reader = Arc::clone(&log);
-        let reader = std::thread::spawn(move || {
-            stderr.split(b'\n').for_each(|line| {
-                let line = String::from_utf8(line.unwrap()).expect("the log is UTF-8");
-                for_reader.lock().unwrap().push(line);
-            });
-        });
-        Self { child, log, reader: Some(reader) }
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// The first line of the log that holds this text; waits for it.
-    fn line(&mut self, essence: &str) -> String {
-        let mut found = None;
-        eventually(essence, || {
-            found = self.log().into_iter().find(|line| line.contains(essence));
-            assert!(found.is_some() || self.child.try_wait().unwrap().is_none(), "it ended: {:?}", self.log());
-            found.is_some()
-        });
-        found.unwrap()
-    }
-
-    /// Where it listens, as the log says.
-    fn address(&mut self) -> SocketAddr {
-        let line = self.line("listening on ");
-        let (_, address) = line.split_once("listening on ").unwrap();
-        address.split(": ").next().unwrap().parse().expect(&line)
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// Waits for the end of the process and of its log.
-    fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the process ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        self.reader.take().unwrap().join().unwrap();
-        status.unwrap()
-    }
-
-    /// Ends it as an operator does, and returns its whole log.
-    fn stop(mut self) -> Vec<String> {
-        self.signal("TERM");
-        assert_eq!(self.end().code(), Some(0), "{:?}", self.log());
-        self.log()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It fails where the process has ended, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use std::process::Command;
 
 /// The exit code and the only line of stderr of a command that ends by itself.
 fn failure(mut command: Command) -> (Option<i32>, String) {
@@ -198,7 +105,7 @@ fn help_and_version_go_to_stdout() {
 
 #[test]
 fn a_signal_says_1001_to_everybody_and_the_exit_code_is_0() {
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let mut process = Process::start(serve_command(&[]));
         let address = process.address();
         let mut clients = ["a", "b", "b"].map(|name| Client::open(address, &format!("/ws?user_id={name}"), ""));
@@ -218,10 +125,10 @@ fn a_second_signal_ends_it_at_once() {
     let mut process = Process::start(serve_command(&["--drain", "1h", "--linger", "1h"]));
     // It neither reads nor leaves, so that the server would wait for it for an hour.
     let _alice = Client::open(process.address(), "/ws?user_id=alice", "");
-    process.signal("TERM");
+    process.signal(Signal::TERM);
     process.line("stopping within 1h");
-    assert_eq!(process.child.try_wait().unwrap(), None);
-    process.signal("TERM");
+    assert!(process.is_running());
+    process.signal(Signal::TERM);
     assert_eq!(process.end().code(), Some(128 + 15));
 }
 

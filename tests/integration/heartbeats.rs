@@ -4,7 +4,7 @@ use crate::gate::Gate;
 use crate::raw::{self, CONTINUATION, FIN, PING, PONG, Peer, TEXT};
 use crate::support::{Client, PATIENCE, account, address, config, configured, eventually, serve, serve_with};
 use heartwire::config::Liveness;
-use heartwire::{Connection, Handler, Idle, IdleAction, IdleKind, Push, Server};
+use heartwire::{Anonymous, CloseReason, Connection, Handler, Idle, IdleAction, IdleKind, Push, Server};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -288,4 +288,78 @@ fn a_push_ends_the_silence_of_the_writer_only() {
     let firsts = |kind| silences.of(kind).iter().filter(|idle| idle.first).count();
     eventually("a second silence of the writer", || firsts(IdleKind::Writer) == 2);
     assert_eq!(firsts(IdleKind::Reader), 1);
+}
+
+#[test]
+fn the_handler_decides_what_a_silence_leads_to() {
+    let reader_idle = || {
+        configured(|config| {
+            let idle = &mut config.idle;
+            (idle.reader, idle.writer, idle.all) = (Some(INTERVAL), Some(INTERVAL / 2), Some(INTERVAL / 2));
+            // Far beyond the patience of these tests: no ping comes by itself.
+            config.heartbeat.interval = Some(4 * PATIENCE);
+        })
+    };
+    let server = serve(reader_idle());
+    let mut peer = Peer::connect(&server, "a");
+    for _ in 0..3 {
+        let Some((PING, payload)) = peer.next() else { panic!("expected a ping") };
+        peer.send(raw::frame(FIN | PONG, &payload));
+    }
+
+    let silences = Silences::default();
+    let server = serve_with(reader_idle(), silences.clone());
+    let mut peer = Peer::connect(&server, "a");
+    eventually("it was silent for long", || silences.of(IdleKind::Reader).len() >= 3);
+    server.handle().send(account("a"), &Push::new("news", &1).unwrap()).unwrap();
+    assert!(matches!(peer.next(), Some((TEXT, _))), "no ping came before");
+
+    let server = serve_with(reader_idle(), Impatient);
+    let ending = Peer::connect(&server, "a").ending();
+    assert_eq!((ending.code, &*ending.reason), (4000, "silent for too long"));
+}
+
+/// Closes whoever is silent.
+struct Impatient;
+
+impl Handler for Impatient {
+    fn idle(&self, _: &Connection, idle: Idle) -> IdleAction {
+        match idle.kind {
+            IdleKind::Reader => IdleAction::Close(CloseReason::application(4000, "silent for too long").unwrap()),
+            IdleKind::Writer | IdleKind::All => IdleAction::Nothing,
+        }
+    }
+}
+
+#[test]
+fn of_all_silences_only_the_readers_leads_to_a_ping_by_default() {
+    /// Leaves it to the default, and keeps that.
+    #[derive(Clone, Default)]
+    struct Defaults(Arc<Mutex<Vec<(IdleKind, IdleAction)>>>);
+
+    impl Handler for Defaults {
+        fn idle(&self, connection: &Connection, idle: Idle) -> IdleAction {
+            let action = Anonymous.idle(connection, idle);
+            self.0.lock().unwrap().push((idle.kind, action.clone()));
+            action
+        }
+    }
+
+    let defaults = Defaults::default();
+    let server = serve_with(
+        configured(|config| {
+            let idle = &mut config.idle;
+            (idle.reader, idle.writer, idle.all) = (Some(3 * INTERVAL), Some(INTERVAL), Some(INTERVAL));
+        }),
+        defaults.clone(),
+    );
+    let _peer = Peer::connect(&server, "a");
+    for (kind, action) in [
+        (IdleKind::Reader, IdleAction::Ping),
+        (IdleKind::Writer, IdleAction::Nothing),
+        (IdleKind::All, IdleAction::Nothing),
+    ] {
+        eventually("the default was asked", || defaults.0.lock().unwrap().iter().any(|(of, _)| *of == kind));
+        assert!(defaults.0.lock().unwrap().iter().all(|(of, done)| *of != kind || *done == action), "{kind:?}");
+    }
 }

@@ -4,10 +4,14 @@
 //! |---|---|
 //! | `support` | a server on a free port, a client, and waiting for a condition |
 //! | `raw` | a client made by hand: frames as bytes, and everything that the server sends |
+//! | `lines` | the same for raw TCP: every line that the server sends |
+//! | `process` | the binary as a process: its command, its log, its end |
 //! | `gate` | a handler that blocks |
 //! | `architecture` | the layer table, and what no source file may do |
 //! | `handshake` | every refusal; Host, Origin, proxies, subprotocols |
 //! | `messages` | the native protocol between connections: delivery, rooms, presence, order |
+//! | `tcp` | raw TCP: `hello`, lines, clients without an account, their deadlines and limits |
+//! | `ginchat` | the dialect beside the native protocol, in all directions |
 //! | `heartbeats` | deadlines seen from outside: silence, chatter, dribble, negotiation |
 //! | `closing` | the close handshake in both directions, codes, data in flight |
 //! | `overload` | slow consumers, rates, limits, full servers |
@@ -15,12 +19,15 @@
 //! | `embedding` | the library: handles, kept connections, several servers, what does not start |
 //! | `shutdown` | what a stop leaves behind, whom it waits for, and for how long |
 //! | `command_line` | the binary: flags, exit codes, logs, signals |
+//! | `talking` | `chat` in a pipe, and `listen` |
 //! | `client` | the blocking client: answers, reconnects, heartbeats, back-pressure |
 //! | `duplex` | the full-duplex WebSocket without a server |
+//! | `ancestors` | the servers that this one replaces, each with a client that behaves as that system's own |
 //! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod ancestors;
 mod architecture;
 mod client;
 mod closing;
@@ -28,12 +35,17 @@ mod command_line;
 mod duplex;
 mod embedding;
 mod gate;
+mod ginchat;
 mod handlers;
 mod handshake;
 mod heartbeats;
+mod lines;
 mod messages;
 mod overload;
+mod process;
 mod raw;
 mod scale;
 mod shutdown;
 mod support;
+mod talking;
+mod tcp;

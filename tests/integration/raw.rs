@@ -128,21 +128,8 @@ impl Peer {
         pause: Duration,
         meanwhile: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        let mut stream = self.stream.try_clone().unwrap();
-        let (going_on, end) = mpsc::channel::<()>();
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for part in parts {
-                    let is_over = end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
-                    if is_over || stream.write_all(&part).is_err() {
-                        return;
-                    }
-                }
-            });
-            // Dropped on a panic, too: the other thread must not go on for ever.
-            let _going_on = going_on;
-            meanwhile(self)
-        })
+        let stream = self.stream.try_clone().unwrap();
+        sending(stream, parts, pause, || meanwhile(self))
     }
 
     fn read(&mut self, length: usize) -> Vec<u8> {
@@ -150,6 +137,29 @@ impl Peer {
         self.stream.read_exact(&mut bytes).unwrap();
         bytes
     }
+}
+
+/// Sends each of these after a pause, from another thread, until `meanwhile` is done or the server takes no more.
+pub fn sending<T>(
+    mut stream: TcpStream,
+    parts: impl Iterator<Item = Vec<u8>> + Send,
+    pause: Duration,
+    meanwhile: impl FnOnce() -> T,
+) -> T {
+    let (going_on, end) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for part in parts {
+                let is_over = end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+                if is_over || stream.write_all(&part).is_err() {
+                    return;
+                }
+            }
+        });
+        // Dropped on a panic, too: the other thread must not go on for ever.
+        let _going_on = going_on;
+        meanwhile()
+    })
 }
 
 /// How a connection ended.

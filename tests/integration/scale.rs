@@ -2,13 +2,13 @@
 //! `cargo test --release --test integration -- --ignored --nocapture --test-threads 1 scale`.
 #![allow(clippy::print_stdout)]
 
+use crate::process::{Process, serve_command};
 use crate::support::{PATIENCE, account, address, config, dial, eventually, serve, upgrade_request};
 use heartwire::{Config, Push, Server, Target};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
@@ -26,11 +26,9 @@ fn full_size_an_idle_connection_is_one_thread_one_descriptor_and_little_memory()
 }
 
 fn idle_connections(count: usize) {
-    let server = Binary::start(&["--max-per-address", "0", "--accepts-per-second", "0"]);
-    let before = server.usage();
-    let clients: Vec<TcpStream> = (0..count).map(|n| server.connect(n)).collect();
-    eventually("every handshake's thread has ended", || server.usage().threads == before.threads + count);
-    let after = server.usage();
+    let (server, before, clients) = crowd(count, &["--max-per-address", "0", "--accepts-per-second", "0"]);
+    eventually("every handshake's thread has ended", || usage(&server).threads == before.threads + count);
+    let after = usage(&server);
     let each = (after.resident_kib - before.resident_kib) as f64 / count as f64;
     println!("{count} idle connections: 1 thread, 1 descriptor and {each:.1} KiB resident each");
     assert_eq!(after.descriptors, before.descriptors + count);
@@ -53,17 +51,16 @@ fn full_size_a_stopping_server_tells_every_connection_and_exits_in_time() {
 
 fn stop_with_connections(count: usize) {
     let drain = Duration::from_secs(20);
-    let mut server = Binary::start(&["--max-per-address", "0", "--drain", "20s"]);
-    let mut clients: Vec<TcpStream> = (0..count).map(|n| server.connect(n)).collect();
+    let (mut server, _, mut clients) = crowd(count, &["--max-per-address", "0", "--drain", "20s"]);
     let asked = Instant::now();
-    server.terminate();
+    server.signal(Signal::TERM);
     for client in &mut clients {
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).unwrap();
         assert_eq!(rest.first_chunk(), Some(&[0x88, 12, 0x03, 0xe9]), "a Close frame with 1001");
     }
     drop(clients);
-    let status = server.process.wait().unwrap();
+    let status = server.end();
     println!("{count} connections were told 1001; the process exited after {:.1?} with {status}", asked.elapsed());
     assert!(status.success());
     assert!(asked.elapsed() < drain);
@@ -204,12 +201,6 @@ fn read_frame(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// The real binary on a free port.
-struct Binary {
-    process: Child,
-    address: SocketAddr,
-}
-
 #[derive(Debug)]
 struct Usage {
     resident_kib: usize,
@@ -217,53 +208,25 @@ struct Usage {
     descriptors: usize,
 }
 
-impl Binary {
-    fn start(flags: &[&str]) -> Self {
-        raise_descriptor_limit();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_heartwire"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(flags)
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap());
-        let mut line = String::new();
-        log.read_line(&mut line).unwrap();
-        let listening = line.split("listening on ").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
-        let address = listening.split(": ").next().unwrap().parse().unwrap();
-        // The rest of the log must go somewhere, or the server would block on a full pipe.
-        spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, address }
-    }
-
-    fn connect(&self, number: usize) -> TcpStream {
-        open(self.address, &format!("u{number}"))
-    }
-
-    fn usage(&self) -> Usage {
-        let folder = format!("/proc/{}", self.process.id());
-        let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-            line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
-        };
-        let descriptors = std::fs::read_dir(format!("{folder}/fd")).unwrap().count();
-        Usage { resident_kib: field("VmRSS"), threads: field("Threads"), descriptors }
-    }
-
-    fn terminate(&self) {
-        let pid = rustix::process::Pid::from_raw(self.process.id() as i32).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    }
+fn usage(process: &Process) -> Usage {
+    let folder = format!("/proc/{}", process.id());
+    let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let descriptors = std::fs::read_dir(format!("{folder}/fd")).unwrap().count();
+    Usage { resident_kib: field("VmRSS"), threads: field("Threads"), descriptors }
 }
 
-impl Drop for Binary {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The binary, and that many clients of it.
+fn crowd(count: usize, flags: &[&str]) -> (Process, Usage, Vec<TcpStream>) {
+    raise_descriptor_limit();
+    let mut server = Process::start(serve_command(flags));
+    let address = server.address();
+    let before = usage(&server);
+    let clients = (0..count).map(|n| open(address, &format!("u{n}"))).collect();
+    (server, before, clients)
 }
 
 /// The clients of this process are descriptors too.

@@ -196,6 +196,50 @@ fn a_pong_of_a_foreign_payload_is_a_sign_of_life_but_no_round_trip() {
 }
 
 #[test]
+fn a_ping_on_account_of_idleness_is_one_like_any_other() {
+    let (mut heartbeat, start) = clocks(|config| config.idle.reader = Some(seconds(10)));
+    assert_eq!(heartbeat.step(start + seconds(10), start), idle(IdleKind::Reader, true, 10));
+    let payload = heartbeat.ping(start + seconds(10));
+    heartbeat.pong(&payload, start + seconds(12));
+    assert_eq!((heartbeat.pulse().pings_answered, heartbeat.pulse().last_round_trip), (1, Some(seconds(2))));
+    assert_eq!(heartbeat.step(start + seconds(22), start), idle(IdleKind::Reader, true, 10), "a new silence");
+    heartbeat.ping(start + seconds(22));
+    let asked = drive(&mut heartbeat, start, seconds(1_000));
+    let pings: Vec<_> = asked.iter().filter(|(_, step)| matches!(step, Step::Ping(_))).map(|(at, _)| *at).collect();
+    assert_eq!(pings, [seconds(47)], "an interval after the last, whatever that was for");
+    let text = "4201 heartbeat timeout: heard nothing for 60.0 s; 2 pings unanswered";
+    assert_eq!(close_text(&mut heartbeat, start + seconds(72)), text);
+}
+
+#[test]
+fn where_there_are_no_pongs_the_next_sign_of_life_is_the_answer() {
+    for (liveness, sign, answers) in [
+        (Liveness::Any, Sign::Bytes, true),
+        (Liveness::Heartbeat, Sign::Bytes, false),
+        (Liveness::Heartbeat, Sign::Beat, true),
+    ] {
+        let (mut heartbeat, start) = clocks(|config| config.heartbeat.liveness = liveness);
+        heartbeat.heard(sign, start);
+        heartbeat.answered_by_life(start);
+        ping(heartbeat.step(start + seconds(25), start));
+        for second in [28, 29] {
+            heartbeat.heard(sign, start + seconds(second));
+            heartbeat.answered_by_life(start + seconds(second));
+        }
+        let round_trip = answers.then_some(seconds(3));
+        let pulse = Pulse {
+            pings_sent: 1,
+            pings_answered: u64::from(answers),
+            last_round_trip: round_trip,
+            max_round_trip: round_trip,
+        };
+        assert_eq!(heartbeat.pulse(), pulse, "{liveness:?} {sign:?}");
+        let next = start + seconds(if answers { 29 } else { 25 } + 25);
+        assert_eq!(heartbeat.step(start + seconds(29), start), Step::Wait(next), "{liveness:?} {sign:?}");
+    }
+}
+
+#[test]
 fn a_promise_is_given_half_as_much_again_and_a_probe_in_between() {
     let ms = Duration::from_millis;
     for (promised, interval, timeout) in [

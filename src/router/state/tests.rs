@@ -94,6 +94,13 @@ impl Fixture {
         self.state.register(registration(self.serial, identity, address), &mut self.effects)
     }
 
+    fn try_connect_device(&mut self, name: &str, device: &str) -> Result<Key, Refusal> {
+        self.serial += 1;
+        let mut new = registration(self.serial, Identity::new(account(name)), None);
+        new.info.device = device.into();
+        self.state.register(new, &mut self.effects)
+    }
+
     /// Connects and forgets what followed from it.
     fn connect(&mut self, name: &str) -> Key {
         let key = self.try_connect(Identity::new(account(name)), None).unwrap();
@@ -319,6 +326,39 @@ fn where_one_connection_is_allowed_the_second_is_refused_and_limits_count_those_
     f.connect("carol");
     f.unregister(first, 0);
     admitted(&mut f, "alice");
+}
+
+#[test]
+fn a_single_connection_may_be_that_of_each_device_of_an_account() {
+    let mut f = Fixture::new(|config| {
+        (config.single, config.single_by) = (SingleConnection::Replace, SingleBy::Device);
+        config.max_per_account = Some(2);
+    });
+    let [phone, tablet] = ["phone", "tablet"].map(|device| f.try_connect_device("alice", device).unwrap());
+    let other = f.try_connect_device("bob", "phone").unwrap();
+    assert_eq!(f.seen().len(), 6, "all are greeted, and nobody is closed");
+    let newer = f.try_connect_device("alice", "phone").unwrap();
+    let seen = each([(newer, "101"), (newer, "register"), (phone, "close 4505")]);
+    assert_eq!(f.seen(), seen, "whom it replaces makes room for it");
+    let refusal = f.try_connect_device("alice", "car").unwrap_err();
+    assert_eq!((refusal.status, refusal.close), (429, CloseKind::ConnectionLimit), "which nobody does for a third");
+    f.unregister(tablet, 0);
+    let [first, second] = [(); 2].map(|()| f.try_connect_device("alice", "").unwrap());
+    assert_eq!(f.seen().last(), Some(&(first.slot, "close 4505".to_owned())), "no label is one, too");
+    assert_eq!(f.state.connections_of(&account("alice")).len(), 2);
+    assert_eq!(f.apply(other, say(&["alice"], "m")), each([(newer, "m"), (second, "m"), (other, "ack id 2")]));
+
+    let mut f = Fixture::new(|config| {
+        (config.single, config.single_by) = (SingleConnection::Refuse, SingleBy::Device);
+        config.max_per_account = Some(2);
+    });
+    let phone = f.try_connect_device("alice", "phone").unwrap();
+    let refused = |f: &mut Fixture, device: &str| f.try_connect_device("alice", device).unwrap_err().message;
+    assert_eq!(refused(&mut f, "phone"), "this device of the account is connected already");
+    f.try_connect_device("alice", "tablet").unwrap();
+    assert_eq!(refused(&mut f, "car"), "this account has 2 connections, the most it may have");
+    f.unregister(phone, 0);
+    f.try_connect_device("alice", "phone").unwrap();
 }
 
 #[test]
