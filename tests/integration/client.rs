@@ -382,3 +382,9 @@ fn any_account_name_reaches_the_server() {
     assert_eq!(presence[0].account, Account::new(name).unwrap());
     assert!(presence[0].is_online());
 }
+
+#[test]
+fn the_longest_adaptive_interval_is_one_that_a_server_permits_by_default() {
+    let longest = AdaptiveOptions::default().ceiling * 3 / 2;
+    assert!(longest <= *Config::default().heartbeat.negotiable.end());
+}
