@@ -216,19 +216,14 @@ impl<'a> Reader<'a> {
 
     fn more(&mut self) -> Result<Vec<u8>, Rejection> {
         let mut buffer = [0; 2 << 10];
-        loop {
-            match self.receiver.receive(&mut buffer, self.deadline) {
-                Received::Bytes(n) => return Ok(buffer[..n].to_vec()),
-                Received::Nothing if Instant::now() < self.deadline => {}
-                Received::Nothing => {
-                    return Err(Response::refusal(408, ErrorCode::BadRequest, "the request took too long").into());
-                }
-                // The server ends handshakes by shutting their read side when it stops.
-                Received::End if self.permit.is_server_closed() => {
-                    return Err(Rejection::Refused(Refusal::draining(RETRY_AFTER), None));
-                }
-                Received::End => return Err(Rejection::Gone),
+        match self.receiver.receive(&mut buffer, self.deadline) {
+            Received::Bytes(n) => Ok(buffer[..n].to_vec()),
+            Received::Nothing => Err(Response::refusal(408, ErrorCode::BadRequest, "the request took too long").into()),
+            // The server ends handshakes by shutting their read side when it stops.
+            Received::End if self.permit.is_server_closed() => {
+                Err(Rejection::Refused(Refusal::draining(RETRY_AFTER), None))
             }
+            Received::End => Err(Rejection::Gone),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The granularity of the timeout that is set on a socket. A deadline that moves with every message then mostly asks for
-/// the timeout that is set already, and a message costs no second system call; a deadline is at most this much late.
+/// the timeout that is set already, and a message costs no second system call; a deadline is late by hardly more than this.
 const GRANULARITY: Duration = Duration::from_millis(8);
 
 /// What a recv came back with.
@@ -15,7 +15,7 @@ const GRANULARITY: Duration = Duration::from_millis(8);
 pub(crate) enum Received {
     /// This many bytes, at least one.
     Bytes(usize),
-    /// The deadline passed. (Or a little less: whoever asked looks at the clock again.)
+    /// The deadline passed; or nothing waited, where nobody was to wait.
     Nothing,
     /// End of stream, or a reset: nothing will come any more.
     End,
@@ -40,12 +40,13 @@ impl Receiver {
             if left.is_zero() {
                 return Received::Nothing;
             }
-            if self.set_timeout(round_up(left)).is_err() {
+            if self.set_timeout(round_up(stage(left))).is_err() {
                 return Received::End;
             }
-            // A debugger or SIGSTOP interrupts a recv that has a timeout: it is asked again.
-            if let Some(received) = outcome((&*self.socket).read(buffer)) {
-                return received;
+            match outcome((&*self.socket).read(buffer)) {
+                // A debugger or SIGSTOP interrupts a recv that has a timeout: it is asked again.
+                None | Some(Received::Nothing) => {}
+                Some(received) => return received,
             }
         }
     }
@@ -81,6 +82,12 @@ fn outcome(received: io::Result<usize>) -> Option<Received> {
     }
 }
 
+/// How much of a wait to ask for at once. The kernel's timeouts come late by up to an eighth of their length, seconds where
+/// they are long, so a long wait is one that ends early even then, and a short one behind it.
+fn stage(left: Duration) -> Duration {
+    if left > Duration::from_secs(1) { left * 8 / 9 } else { left }
+}
+
 fn round_up(time: Duration) -> Duration {
     let step = GRANULARITY.as_nanos();
     let steps = time.as_nanos().div_ceil(step);
@@ -90,6 +97,20 @@ fn round_up(time: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_stage_of_a_wait_comes_too_late() {
+        let mut left = Duration::from_secs(60);
+        let mut stages = 0;
+        while left > Duration::from_secs(1) {
+            let late = stage(left) * 9 / 8;
+            assert!(late <= left);
+            left -= stage(left);
+            stages += 1;
+        }
+        assert_eq!(stages, 2, "each costs a wake-up");
+        assert_eq!(stage(left), left);
+    }
 
     #[test]
     fn timeouts_are_rounded_up_to_the_granularity() {

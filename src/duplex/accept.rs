@@ -135,7 +135,6 @@ fn read(socket: &Arc<TcpStream>, deadline: Instant) -> Result<(Head, Vec<u8>), R
                     return Ok(complete);
                 }
             }
-            Received::Nothing if Instant::now() < deadline => {}
             Received::Nothing => {
                 return Err(Response::refusal(408, ErrorCode::BadRequest, "the request took too long").into());
             }
