@@ -10,7 +10,8 @@ const DEFAULTS = {
   random: Math.random,
   clock: {
     now: () => performance.now(),
-    setTimeout: (call, ms) => setTimeout(call, ms),
+    // More than 31 bits of ms, almost 25 days, would be taken for none.
+    setTimeout: (call, ms) => setTimeout(call, Math.min(ms, 2 ** 31 - 1)),
     clearTimeout: timer => clearTimeout(timer),
   },
 };

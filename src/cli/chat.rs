@@ -92,6 +92,8 @@ impl Chat<'_> {
             });
             let ended = self.read_terminal(&mut editor, &over).map_err(broken);
             over.store(true, Ordering::Release);
+            // The printer may be waiting for the editor to take a line.
+            drop(editor);
             ended
         })
     }
@@ -108,7 +110,7 @@ impl Chat<'_> {
             match self.act(&line) {
                 Ok(None) => return Ok(ExitCode::SUCCESS),
                 Ok(Some(note)) => say(&note),
-                Err(error) => say(&format!("not sent: {error}")),
+                Err(error) => say(&format!("not sent: {}", shown(error))),
             }
         }
         Ok(ExitCode::FAILURE)
@@ -168,9 +170,9 @@ impl Chat<'_> {
         thread::scope(|scope| {
             scope.spawn(|| for_each_event(client, &over, print_event));
             let all_arrived = self.read_pipe(&over);
-            let until = Instant::now() + wait;
-            while Instant::now() < until && !over.load(Ordering::Acquire) {
-                thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+            let input_ended = Instant::now();
+            while input_ended.elapsed() < wait && !over.load(Ordering::Acquire) {
+                thread::sleep(LOOK.min(wait.saturating_sub(input_ended.elapsed())));
             }
             let closed = over.swap(true, Ordering::AcqRel);
             let all_arrived = all_arrived.map_err(|error| Failure::Run(format!("the input: {error}")))?;
@@ -178,7 +180,7 @@ impl Chat<'_> {
         })
     }
 
-    /// Sends each line; says whether each reached somebody.
+    /// Sends each line until it is over; says whether each reached somebody.
     fn read_pipe(&self, over: &AtomicBool) -> io::Result<bool> {
         let mut all_arrived = true;
         for line in io::stdin().lock().lines() {
@@ -193,8 +195,11 @@ impl Chat<'_> {
                 }
             };
             if let Some(problem) = problem {
-                complain(&format!("{}: {problem}", shown(&line)));
+                complain(&format!("{}: {}", shown(&line), shown(problem)));
                 all_arrived = false;
+            }
+            if over.load(Ordering::Acquire) {
+                break;
             }
         }
         Ok(all_arrived)

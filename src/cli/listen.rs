@@ -31,12 +31,13 @@ pub(super) struct Flags {
     content: bool,
 }
 
-/// Listens until SIGINT or SIGTERM.
+/// Listens until SIGINT or SIGTERM; a second one ends the process at once, also where nobody takes its output.
 pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     super::log::init(super::log::Format::Text)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(|error| Failure::Run(format!("signals: {error}")))?;
     }
     let client = flags.peer.connect()?;

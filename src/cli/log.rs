@@ -59,7 +59,7 @@ struct JsonLine<'a> {
 }
 
 /// Escapes whatever would end the line or drive the terminal.
-struct OneLine<T>(T);
+pub(super) struct OneLine<T>(pub(super) T);
 
 impl<T: fmt::Display> fmt::Display for OneLine<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -105,7 +105,7 @@ fn one_line(error: &clap::Error) -> String {
 
 #[expect(clippy::print_stderr, reason = "the last word of a command, when there may be no log")]
 fn fail(code: u8, message: impl Display) -> ExitCode {
-    eprintln!("error: {message}");
+    eprintln!("error: {}", log::OneLine(message));
     ExitCode::from(code)
 }
 

@@ -39,8 +39,13 @@ impl Peer {
         options.token.clone_from(&self.token);
         options.device.clone_from(&self.device);
         Client::connect(&self.url, &self.account, options)
-            .map_err(|outage| Failure::Run(format!("cannot connect to {}: {outage}", self.url)))
+            .map_err(|outage| Failure::Run(format!("cannot connect to {}: {outage}", without_query(&self.url))))
     }
+}
+
+/// What of an address can be shown: there may be a token in its query.
+fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(endpoint, _)| endpoint)
 }
 
 /// A message as one line of JSON.
@@ -72,9 +77,19 @@ pub(super) fn content_line(content: &str) -> String {
     }
 }
 
-/// JSON on one line: a line break can only stand between its tokens.
+/// JSON on one line, and nothing that drives a terminal: line breaks and tabs can only stand between its tokens, all other
+/// control characters that JSON permits (DEL, C1) only in its texts.
 fn one_line(json: &str) -> String {
-    json.replace(['\r', '\n'], " ")
+    let mut line = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\r' | '\n' => line.push(' '),
+            '\t' => line.push('\t'),
+            control if control.is_control() => line.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => line.push(other),
+        }
+    }
+    line
 }
 
 /// What a line of input means as content: an object or an array is JSON, everything else is text.
@@ -114,6 +129,14 @@ mod tests {
         assert_eq!(content_line(r#""two\nlines""#), r#""two\nlines""#);
         assert_eq!(content_line("\"\\u001b[31m\""), "\"\\u001b[31m\"");
         assert_eq!(content_line("{\"a\":\r\n1}"), "{\"a\":  1}");
+        assert_eq!(content_line("\"a\u{9b}31m\u{7f}\""), r#""a\u009b31m\u007f""#, "CSI in one character");
+        assert_eq!(content_line("{\"\u{9b}\":\t1}"), "{\"\\u009b\":\t1}");
+    }
+
+    #[test]
+    fn no_token_in_an_address_is_shown() {
+        assert_eq!(without_query("ws://host/ws?token=secret"), "ws://host/ws");
+        assert_eq!(without_query("ws://host/ws"), "ws://host/ws");
     }
 
     #[test]

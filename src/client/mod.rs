@@ -48,6 +48,7 @@ pub use event::{Event, Incoming, Outage, SendError};
 pub use options::Options;
 pub use schedule::Backoff;
 
+use crate::config::LONGEST;
 use crate::protocol::close::CloseKind;
 use crate::protocol::message::{Account, Presence, Room};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -80,7 +81,10 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no connection.
-    pub fn connect(url: &str, account: &Account, options: Options) -> Result<Self, Outage> {
+    pub fn connect(url: &str, account: &Account, mut options: Options) -> Result<Self, Outage> {
+        for time in [&mut options.open_deadline, &mut options.beat_timeout] {
+            *time = LONGEST.min(*time);
+        }
         let shared = Arc::new(Shared::new(options.heartbeat.clone()));
         let first = Session::open(url, account, &options, options.heartbeat.interval())?;
         shared.online(&first.sender);
@@ -191,7 +195,8 @@ impl Client {
     }
 
     /// Asks or changes the heartbeat: whether somebody looks at the program, through which network it is connected, what
-    /// was learnt. What is changed holds from the next beat on. `act` must not block.
+    /// was learnt. What is changed holds from the next beat on; where another network was named, that beat tells whether
+    /// the connection outlived the change. `act` must not block.
     pub fn heartbeat<T>(&self, act: impl FnOnce(&mut Adaptive) -> T) -> T {
         self.shared.heartbeat(act)
     }

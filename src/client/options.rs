@@ -5,11 +5,12 @@ use super::schedule::Backoff;
 use crate::config::LONGEST;
 use crate::duplex;
 use crate::protocol::message::Account;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
-/// How a [`Client`](super::Client) behaves.
-#[derive(Clone, Debug)]
+/// How a [`Client`](super::Client) behaves. Deadlines and timeouts of more than a year count as a year. The
+/// `Debug` text leaves out the token.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// What proves who the client is, sent as `Authorization: Bearer`. Default none.
@@ -31,6 +32,17 @@ pub struct Options {
     pub events: usize,
     /// The largest frame from the server. Default 1 MiB; beyond it, the connection ends with 1009 for good.
     pub max_message_bytes: usize,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("device", &self.device)
+            .field("open_deadline", &self.open_deadline)
+            .field("heartbeat", &self.heartbeat)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Options {
@@ -93,6 +105,12 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::http::HeadReader;
+
+    #[test]
+    fn no_token_is_shown() {
+        let options = Options { token: Some("secret".into()), ..Options::default() };
+        assert!(!format!("{options:?} {:?}", options.socket()).contains("secret"));
+    }
 
     #[test]
     fn a_server_finds_in_the_query_what_was_written() {

@@ -52,7 +52,13 @@ impl Shared {
 
     /// Sends a heartbeat with its promise.
     pub(super) fn beat(&self, now: Instant) -> Result<(), SendError> {
-        let promise = self.heartbeat(|heartbeat| heartbeat.beat(now));
+        let promise = self.heartbeat(|heartbeat| {
+            // The program has named another network: whether the connection outlived that, this beat tells.
+            if heartbeat.next_beat().is_none() {
+                heartbeat.connected(now);
+            }
+            heartbeat.beat(now)
+        });
         self.send(&Said::heartbeat(promise).text(None))
     }
 

@@ -2,12 +2,13 @@
 
 use crate::config::{Config, ConfigError, Heartbeat, Rate};
 use crate::outbound::Bounds;
+use std::fmt;
 use std::time::Duration;
 
 /// How a connection behaves. `Options::default()` suits most programs, at either end.
 ///
-/// `None` in an optional limit turns it off.
-#[derive(Clone, Debug)]
+/// `None` in an optional limit turns it off. The `Debug` text leaves out headers and subprotocols, which may hold a token.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// From the call of `connect` or `accept` to the open connection, the lookup of a name and the handshake included;
@@ -36,6 +37,17 @@ pub struct Options {
     pub subprotocols: Vec<String>,
     /// Further headers of the request, as name and value; `accept` does not use them. Default none.
     pub headers: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("open_deadline", &self.open_deadline)
+            .field("heartbeat", &self.heartbeat)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .field("write_deadline", &self.write_deadline)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Options {

@@ -108,6 +108,7 @@ impl Receiver {
                 return Err(closed.clone());
             }
             let received = if self.link.is_ending() { self.linger(deadline) } else { self.step(deadline) };
+            let nothing_waits = received == Received::Nothing;
             match received {
                 Received::Bytes(length) => self.take_buffered(length),
                 Received::Nothing => {}
@@ -116,7 +117,8 @@ impl Receiver {
             if let Some(message) = self.inbox.pop_front() {
                 return Ok(Some(message));
             }
-            if self.closed.is_none() && Instant::now() >= deadline {
+            // A message is longer than what one receive brings.
+            if self.closed.is_none() && nothing_waits && Instant::now() >= deadline {
                 return Ok(None);
             }
         }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import WebSocket, { WebSocketServer } from 'ws';
 import { Heartwire } from '../../web/heartwire.js';
 import { afterwards, eventually, serve, within } from './support.mjs';
@@ -22,6 +22,7 @@ export default async function jsClient() {
   theNetworksReturnIsNotWaitedFor();
   aLateTimerCondemnsNobody();
   beatsKeepAPromise();
+  await noTimeIsTooLong();
   whatWasGivenUpIsNotHeard();
   await answersAreNotAwaitedForEver();
   await wishesEndWithARefusal();
@@ -388,6 +389,27 @@ function beatsKeepAPromise() {
   world.registered();
   world.pass(5_500);
   assert.equal(world.socket.sent.length, 6);
+}
+
+/** By the real clock, whose timers run at once where they were set for more than 31 bits of ms. */
+async function noTimeIsTooLong() {
+  const sent = [];
+  let socket;
+  const client = new Heartwire('ws://localhost/ws', {
+    connectTimeoutMs: Infinity,
+    WebSocket: class {
+      constructor() { socket = this; }
+      send(text) { sent.push(text); }
+      close() {}
+    },
+  });
+  client.connect();
+  await delay(50);
+  assert.equal(client.state, 'connecting');
+  socket.onmessage({ data: JSON.stringify(register({ interval_ms: 2 ** 31 })) });
+  await delay(50);
+  assert.deepEqual([client.state, sent.length], ['online', 1]);
+  client.close();
 }
 
 function whatWasGivenUpIsNotHeard() {

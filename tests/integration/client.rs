@@ -344,6 +344,43 @@ fn beats_promise_the_next_one_and_an_unanswered_one_is_the_end() {
 }
 
 #[test]
+fn another_network_is_tried_by_one_beat() {
+    let fake = Fake::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (sender, mut receiver) = fake.accept();
+            assert_eq!(received(&mut receiver)["content"], "moved");
+            sender.text(r#"{"type":"notice","content":"wakes the client long before its next beat"}"#).unwrap();
+            let beat = received(&mut receiver);
+            assert_eq!((&beat["type"], &beat["next_ms"]), (&json!("heartbeat"), &json!(25_000)));
+            sender.text(r#"{"type":"heartbeat","interval_ms":1,"timeout_ms":2}"#).unwrap();
+            // Far from the next beat.
+            assert_eq!(receiver.recv_timeout(Duration::from_millis(500)), Ok(None));
+        });
+        let client = connect_with(fake.address, "alice", options());
+        client.heartbeat(|heartbeat| heartbeat.use_network("another"));
+        client.post(&[account("bob")], &"moved").unwrap();
+        while !matches!(event(&client), Event::Offline { .. }) {}
+    });
+}
+
+#[test]
+fn no_time_is_too_long() {
+    let server = serve(config());
+    let mut adaptive = AdaptiveOptions::default();
+    adaptive.floor = Duration::from_secs(1);
+    let mut patient = options();
+    (patient.open_deadline, patient.ack_timeout, patient.beat_timeout) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    (patient.backoff.first, patient.backoff.longest) = (Duration::MAX, Duration::MAX);
+    patient.heartbeat = Adaptive::new(adaptive);
+    let client = connect_with(address(&server), "alice", patient);
+    assert_eq!(client.send(&[account("bob")], &1), Ok(0));
+    eventually("a beat is answered", || client.round_trip().is_some());
+    server.shutdown(PATIENCE).unwrap();
+    assert!(matches!(event(&client), Event::Offline { .. }));
+}
+
+#[test]
 fn who_does_not_register_is_no_server_of_ours() {
     let fake = Fake::new();
     thread::scope(|scope| {

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout)]
 
 use crate::raw::{self, BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, Peer, TEXT};
-use crate::support::{Client, PATIENCE, dial, exchange, upgrade_request};
+use crate::support::{Client, PATIENCE, dial, eventually, exchange, upgrade_request};
 use heartwire::config::Rate;
 use heartwire::duplex::{AcceptError, Closed, ConnectError, Message, Options, Receiver, Sender};
 use heartwire::duplex::{accept, accept_with, connect};
@@ -523,6 +523,21 @@ fn what_waits_is_taken_without_waiting() {
     assert_eq!(receiver.recv(), Ok(text("a")));
     assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(Some(text("b"))));
     assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(None));
+}
+
+#[test]
+fn a_message_longer_than_one_receive_is_taken_without_waiting() {
+    let (listener, address) = listen();
+    let mut stream = dial(address);
+    stream.write_all(upgrade_request("/", "").as_bytes()).unwrap();
+    let accepted = listener.accept().unwrap().0;
+    let beside = accepted.try_clone().unwrap();
+    let (_sender, mut receiver) = accept(accepted, &Options::default()).unwrap();
+    // Less than the window with which a connection begins, so that all of it can wait.
+    let frame = raw::frame(FIN | BINARY, &[7; 48 << 10]);
+    stream.write_all(&frame).unwrap();
+    eventually("all of it waits", || beside.peek(&mut vec![0; frame.len()]).unwrap() == frame.len());
+    assert_eq!(receiver.recv_timeout(Duration::ZERO), Ok(Some(Message::Binary(vec![7; 48 << 10]))));
 }
 
 /// Answers the next connection with these bytes, as a server would, and returns what a client makes of it.

@@ -4,7 +4,7 @@ use crate::process::heartwire;
 use crate::support::*;
 use heartwire::{CloseReason, Push, Server};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// The command with these arguments, for this server.
@@ -123,9 +123,74 @@ fn who_is_told_not_to_come_back_ends_with_the_reason() {
     let reason = CloseReason::application(4503, "maintenance").unwrap();
     assert_eq!(server.handle().disconnect(account("bob"), reason).unwrap(), 1);
     assert_eq!(bob.child.wait().unwrap().code(), Some(1));
-    let unreachable = heartwire(&["chat", "--as", "a", "--to", "b", "ws://127.0.0.1:1/ws"]).output().unwrap();
+    let nowhere = "ws://127.0.0.1:1/ws?token=secret";
+    let unreachable = heartwire(&["chat", "--as", "a", "--to", "b", nowhere]).output().unwrap();
     assert_eq!(unreachable.status.code(), Some(1));
-    assert!(text(&unreachable.stderr).starts_with("error: cannot connect to ws://127.0.0.1:1/ws"), "{unreachable:?}");
+    let told = text(&unreachable.stderr);
+    assert!(told.starts_with("error: cannot connect to ws://127.0.0.1:1/ws: "), "{told}");
+    assert!(!told.contains("secret"), "{told}");
     let usage = heartwire(&["chat", "--as", "a"]).output().unwrap();
     assert_eq!((usage.status.code(), text(&usage.stderr).lines().count()), (Some(2), 1));
+}
+
+#[test]
+fn what_a_server_says_drives_no_terminal() {
+    let server = serve(config());
+    let mut bob = to(&server, &["listen", "--as", "bob"]).spawn().unwrap();
+    eventually("bob is online", || server.handle().presence(vec![account("bob")]).unwrap()[0].is_online());
+    let reason = CloseReason::application(4503, "\u{1b}[31mred\nline").unwrap();
+    assert_eq!(server.handle().disconnect(account("bob"), reason).unwrap(), 1);
+    bob.stdin.take();
+    let output = bob.wait_with_output().unwrap();
+    assert!(text(&output.stderr).ends_with("\\u{1b}[31mred\\nline\n"), "{output:?}");
+}
+
+/// The input does not end, and is not read to its end.
+#[test]
+fn who_is_told_not_to_come_back_reads_no_further_line() {
+    let server = serve(config());
+    let mut chat = to(&server, &["chat", "--as", "alice", "--to", "bob"]).spawn().unwrap();
+    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].is_online());
+    let reason = CloseReason::application(4503, "maintenance").unwrap();
+    assert_eq!(server.handle().disconnect(account("alice"), reason).unwrap(), 1);
+    let mut input = chat.stdin.take().unwrap();
+    let mut ended = None;
+    eventually("it ends", || {
+        // It fails once nobody reads.
+        let _ = input.write_all(b"hello\n");
+        ended = chat.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(1));
+}
+
+#[test]
+fn the_longest_wait_is_no_failure() {
+    let server = serve(config());
+    let mut chat = to(&server, &["chat", "--as", "alice", "--to", "bob", "--wait", "500000000000y"]).spawn().unwrap();
+    drop(chat.stdin.take());
+    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].is_online());
+    let reason = CloseReason::application(4503, "maintenance").unwrap();
+    assert_eq!(server.handle().disconnect(account("alice"), reason).unwrap(), 1);
+    let output = chat.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output.stderr).contains("panicked"), "{output:?}");
+}
+
+/// Nobody takes what it prints.
+#[test]
+fn a_second_signal_ends_a_listener_whose_output_is_stuck() {
+    let server = serve(config());
+    let mut bob = to(&server, &["listen", "--as", "bob"]).spawn().unwrap();
+    eventually("bob is online", || server.handle().presence(vec![account("bob")]).unwrap()[0].is_online());
+    // More than a pipe holds.
+    let push = Push::new("chunk", &"x".repeat(200_000)).unwrap();
+    assert_eq!(server.handle().send(account("bob"), &push).unwrap().connections, 1);
+    bob.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let pid = bob.id().to_string();
+    eventually("it ends", || {
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        bob.try_wait().unwrap().is_some()
+    });
+    bob.wait().unwrap();
 }
