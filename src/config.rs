@@ -409,7 +409,8 @@ impl Config {
     }
 
     fn validate_names(&self) -> Result<(), ConfigError> {
-        for (name, path) in [("path", Some(&self.path)), ("ginchat-path", self.ginchat_path.as_ref())] {
+        let ginchat_path = self.ginchat_path.as_ref().filter(|_| self.protocol == Protocol::Native);
+        for (name, path) in [("path", Some(&self.path)), ("ginchat-path", ginchat_path)] {
             let Some(path) = path else { continue };
             if !path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic() || b"?#".contains(&b)) {
                 return Err(ConfigError(format!("{name} {path:?} must begin with / and hold neither ? nor #")));
@@ -420,7 +421,7 @@ impl Config {
                 ));
             }
         }
-        if self.ginchat_path.as_ref() == Some(&self.path) {
+        if ginchat_path == Some(&self.path) {
             return Err(ConfigError(format!("path and ginchat-path are both {:?}", self.path)));
         }
         for origin in &self.origins {

@@ -28,8 +28,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Says who is asking to connect. The default believes the `user_id` of the query.
     ///
-    /// The handshake's deadline keeps running meanwhile: an answer after it is discarded, and the client gets a 503. A
-    /// call that outlasts a shutdown's patience becomes [`Error::ThreadsLeft`](crate::Error::ThreadsLeft).
+    /// The handshake's deadline keeps running meanwhile: an answer after it is discarded, and the client gets a 503, or
+    /// 4100 on raw TCP, where the deadline begins with `hello` if [`Handler::authenticates`] says no. A call that outlasts
+    /// a shutdown's patience becomes [`Error::ThreadsLeft`](crate::Error::ThreadsLeft).
     ///
     /// # Errors
     /// The refusal that the client gets.

@@ -35,6 +35,13 @@ fn either_end_of_the_heartbeat_follows_from_the_other() {
 }
 
 #[test]
+fn the_path_of_a_dialect_matters_only_where_it_is_spoken() {
+    let at_chat = |protocol| wrong(|c| (c.protocol, c.path) = (protocol, "/chat".into()));
+    assert_eq!(at_chat(Protocol::Native), "path and ginchat-path are both \"/chat\"");
+    assert_eq!(at_chat(Protocol::Raw), "nothing");
+}
+
+#[test]
 fn a_stack_is_neither_too_small_nor_beyond_reason() {
     assert!(wrong(|c| c.stack_bytes = 64 << 10).starts_with("stack-bytes must be 131072 to"));
     assert!(wrong(|c| c.stack_bytes = usize::MAX).starts_with("stack-bytes must be 131072 to"));

@@ -66,25 +66,20 @@ impl Dispatch {
         }
     }
 
-    /// One line of the raw TCP connection, received at `now`.
+    /// One line of the raw TCP connection, received at `now`. An empty one is no message, but a flood of them is a flood.
     pub(super) fn line(&mut self, line: &[u8], heartbeat: &mut Heartbeat, now: Instant) {
-        self.data(Frame::Binary(line), heartbeat, now);
+        let frame = Frame::Binary(line);
+        if line.is_empty() {
+            self.is_within_rate(frame, now);
+        } else {
+            self.data(frame, heartbeat, now);
+        }
     }
 
     fn data(&mut self, frame: Frame<'_>, heartbeat: &mut Heartbeat, now: Instant) {
         self.messages += 1;
-        match self.rate.judge(now) {
-            RateVerdict::Pass => {}
-            RateVerdict::Refuse { tell } => {
-                if tell && self.config.protocol == Protocol::Native {
-                    self.tell_rate(frame);
-                }
-                return;
-            }
-            RateVerdict::End => {
-                let reason = CloseReason::new(CloseKind::RateLimit, "too many messages for 5 s");
-                return self.connection.outbound.close(reason, Waiting::Drop);
-            }
+        if !self.is_within_rate(frame, now) {
+            return;
         }
         if self.config.protocol == Protocol::Raw {
             return self.handler.frame(&self.connection, frame);
@@ -109,6 +104,22 @@ impl Dispatch {
         if let Err((id, message)) = understood {
             self.error(id.as_ref(), ErrorCode::BadRequest, &message);
         }
+    }
+
+    fn is_within_rate(&mut self, frame: Frame<'_>, now: Instant) -> bool {
+        match self.rate.judge(now) {
+            RateVerdict::Pass => return true,
+            RateVerdict::Refuse { tell } => {
+                if tell && self.config.protocol == Protocol::Native {
+                    self.tell_rate(frame);
+                }
+            }
+            RateVerdict::End => {
+                let reason = CloseReason::new(CloseKind::RateLimit, "too many messages for 5 s");
+                self.connection.outbound.close(reason, Waiting::Drop);
+            }
+        }
+        false
     }
 
     fn ginchat(&mut self, message: ClientMessage, heartbeat: &mut Heartbeat, now: Instant) {

@@ -3,7 +3,7 @@
 use super::receiver::{Received, Receiver};
 use super::{Greeting, Shared};
 use crate::auth::Refusal;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::CloseReason;
 use crate::protocol::wire::Bytes;
@@ -35,6 +35,25 @@ pub(crate) fn refuse(
 pub(crate) fn answer_and_leave(receiver: &mut Receiver, outbound: &Arc<Outbound>, answer: Bytes, reason: CloseReason) {
     outbound.close_with(reason.clone(), answer);
     leave(receiver, outbound, reason);
+}
+
+/// Closes the connection, unless bytes wait and speak against that: its peer was not silent, this machine was slow. Each
+/// time that it looks, what waits is used up, so this comes to an end.
+pub(crate) fn close_unless_bytes_wait(
+    receiver: &mut Receiver,
+    outbound: &Arc<Outbound>,
+    reason: CloseReason,
+    bytes_count: bool,
+    buffer: &mut [u8],
+) -> Received {
+    if bytes_count {
+        let received = receiver.receive_waiting(buffer);
+        if received != Received::Nothing {
+            return received;
+        }
+    }
+    outbound.close(reason, Waiting::Drop);
+    Received::Nothing
 }
 
 /// Waits for the peer of a connection that is closing, and lets go of the socket; says which reason won.

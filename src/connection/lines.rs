@@ -17,7 +17,7 @@ pub(crate) struct Lines {
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// A line without its end, `\n` or `\r\n`. Never empty: a bare line break is only a sign of life.
+    /// A line without its end, `\n` or `\r\n`. An empty one says nothing, but is held to the rate like any other.
     Whole(&'a [u8]),
     /// A line longer than permitted; it comes once, and the rest of the line is dropped.
     TooLong,
@@ -82,10 +82,7 @@ impl Lines {
         // What was allocated goes back at once: most connections are idle most of the time.
         let begun = std::mem::take(&mut self.begun);
         let whole = if begun.is_empty() { part } else { &[&begun, part].concat() };
-        match whole.strip_suffix(b"\r").unwrap_or(whole) {
-            b"" => ControlFlow::Continue(()),
-            whole => line(Line::Whole(whole)),
-        }
+        line(Line::Whole(whole.strip_suffix(b"\r").unwrap_or(whole)))
     }
 }
 
@@ -111,8 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_with_either_break_and_empty_ones_say_nothing() {
-        assert_eq!(split(9, &[b"one\ntwo\r\n\n\r\nthr", b"ee", b"\r", b"\nfour"]), ["one", "two", "three"]);
+    fn lines_end_with_either_break_and_may_be_empty() {
+        let parts: [&[u8]; 4] = [b"one\ntwo\r\n\n\r\nthr", b"ee", b"\r", b"\nfour"];
+        assert_eq!(split(9, &parts), ["one", "two", "", "", "three"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod transport;
 mod websocket;
 
 pub(crate) use heartbeat::{Heartbeat, Sign, Step, bytes_count, times_for};
-pub(crate) use leaving::{answer_and_leave, leave, refuse};
+pub(crate) use leaving::{answer_and_leave, close_unless_bytes_wait, leave, refuse};
 pub(crate) use lines::{Line, Lines};
 pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
 pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
@@ -150,7 +150,11 @@ impl Life {
                     }
                     received
                 }
-                Step::Close(reason) => self.close_unless_bytes_wait(reason, &mut buffer),
+                Step::Close(reason) => {
+                    let bytes_count = bytes_count(&self.shared.config, reason.kind());
+                    let outbound = &self.connection.outbound;
+                    close_unless_bytes_wait(&mut self.receiver, outbound, reason, bytes_count, &mut buffer)
+                }
             };
             match received {
                 Received::Bytes(n) => self.take(&buffer[..n], registered),
@@ -185,18 +189,6 @@ impl Life {
         if self.permit.is_server_closed() {
             self.connection.outbound.close(CloseKind::GoingAway.into(), Waiting::Drop);
         }
-    }
-
-    /// Each time it looks, what waits is used up, so this comes to an end.
-    fn close_unless_bytes_wait(&mut self, reason: CloseReason, buffer: &mut [u8]) -> Received {
-        if bytes_count(&self.shared.config, reason.kind()) {
-            let received = self.receiver.receive_waiting(buffer);
-            if received != Received::Nothing {
-                return received;
-            }
-        }
-        self.connection.outbound.close(reason, Waiting::Drop);
-        Received::Nothing
     }
 
     /// What one recv brought: it extends the deadlines, is decoded, and what it asks for is handed over at once.

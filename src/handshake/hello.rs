@@ -2,7 +2,7 @@
 //! that never does is anonymous. It can be sent nothing, and lives for as long as bytes come, whatever they say.
 
 use super::{Accepted, Reader, Rejection, authenticate, client_address, start};
-use crate::auth::Refusal;
+use crate::auth::{RETRY_AFTER, Refusal};
 use crate::config::Config;
 use crate::connection::{self, Admitted, Greeting, Line, Lines, MessageRate, RateVerdict, Received, Receiver, Shared};
 use crate::handler::{Request, Words};
@@ -22,6 +22,9 @@ const READ_BUFFER_BYTES: usize = 1536;
 /// The longest line before `hello`, as long as a request's head may be. Nothing hurries a client to end its lines, so
 /// what is kept of one that does not must be little.
 const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// How a TLS client begins: the type of the record, and the first byte of its version.
+const TLS_HANDSHAKE: [u8; 2] = [22, 3];
 
 /// The thread, until its client has an account or is gone.
 pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
@@ -93,19 +96,24 @@ impl<'a> Stranger<'a> {
         let mut admitted = self.take(received, &mut lines);
         let mut buffer = [0; READ_BUFFER_BYTES];
         while admitted.is_none() && !self.outbound.is_ending() {
-            match self.clock.due(Instant::now()) {
-                Err(reason) => self.outbound.close(reason, Waiting::Drop),
-                Ok(until) => match self.receiver.receive(&mut buffer, until) {
-                    Received::Bytes(n) => admitted = self.take(&buffer[..n], &mut lines),
-                    Received::Nothing => {}
-                    Received::End => {
-                        // The server, when it stops, ends those whom the router does not know.
-                        if self.accepted.permit.is_server_closed() {
-                            self.outbound.close(CloseKind::GoingAway.into(), Waiting::Drop);
-                        }
-                        break;
+            let received = match self.clock.due(Instant::now()) {
+                Ok(until) => self.receiver.receive(&mut buffer, until),
+                Err(reason) => {
+                    let bytes_count = reason.kind() == CloseKind::HeartbeatTimeout;
+                    let outbound = &self.outbound;
+                    connection::close_unless_bytes_wait(&mut self.receiver, outbound, reason, bytes_count, &mut buffer)
+                }
+            };
+            match received {
+                Received::Bytes(n) => admitted = self.take(&buffer[..n], &mut lines),
+                Received::Nothing => {}
+                Received::End => {
+                    // The server, when it stops, ends those whom the router does not know.
+                    if self.accepted.permit.is_server_closed() {
+                        self.outbound.close(CloseKind::GoingAway.into(), Waiting::Drop);
                     }
-                },
+                    break;
+                }
             }
         }
         if admitted.is_none() {
@@ -119,10 +127,10 @@ impl<'a> Stranger<'a> {
         if received.is_empty() {
             return None;
         }
-        if self.clock.heard(now) && !self.shared.handler.authenticates() {
-            self.accepted.permit.stays_anonymous();
-        }
+        let is_first = self.clock.heard(now);
         if self.deaf {
+            // What is not read must not come without end, either.
+            self.is_within_rate(received, now);
             return None;
         }
         let mut hello = None;
@@ -133,7 +141,21 @@ impl<'a> Stranger<'a> {
             hello = self.line(&line, now);
             if hello.is_some() || self.deaf { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        self.admit(hello?, received[used..].to_vec(), now)
+        if let Some(hello) = hello {
+            return self.admit(hello, received[used..].to_vec(), now);
+        }
+        if is_first && !self.shared.handler.authenticates() {
+            self.stay_anonymous();
+        }
+        None
+    }
+
+    /// Nobody waits for its `hello` any more.
+    fn stay_anonymous(&self) {
+        let client = self.shared.config.limited_address(self.client.ip());
+        if !self.accepted.permit.stays_anonymous(client) {
+            self.refuse(&Refusal::connection_limit("this address has as many connections as it may have"));
+        }
     }
 
     fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<Hello> {
@@ -143,8 +165,8 @@ impl<'a> Stranger<'a> {
             self.error(None, ErrorCode::LimitExceeded, message);
             return None;
         };
-        if is_http(line) {
-            let reason = CloseReason::new(CloseKind::BadRequest, "this port speaks lines of JSON, not HTTP");
+        if is_foreign(line) {
+            let reason = CloseReason::new(CloseKind::BadRequest, "this port speaks lines of JSON, not HTTP or TLS");
             self.outbound.close(reason, Waiting::Drop);
             return None;
         }
@@ -168,6 +190,9 @@ impl<'a> Stranger<'a> {
     }
 
     fn word(&mut self, line: &[u8]) -> Option<Hello> {
+        if line.is_empty() {
+            return None;
+        }
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(error) => {
@@ -196,7 +221,12 @@ impl<'a> Stranger<'a> {
     }
 
     fn admit(&mut self, hello: Hello, received: Vec<u8>, now: Instant) -> Option<Box<Admitted>> {
-        let (config, deadline) = (&self.shared.config, now + self.shared.config.handshake_deadline);
+        let config = &self.shared.config;
+        let deadline = self.clock.admission_due(config, now);
+        if !self.accepted.permit.resumes() {
+            self.refuse(&Refusal::unavailable("as many handshakes in progress as there may be", RETRY_AFTER));
+            return None;
+        }
         let Hello { user_id, token, device, promise } = hello;
         let words = Words::Hello { user_id, device: device.clone() };
         let request = Request { words, client: self.client, token };
@@ -241,11 +271,12 @@ impl<'a> Stranger<'a> {
     }
 }
 
-/// Whether this line begins a request of HTTP. A web page can have one sent to any port, with lines of its own in the
-/// body, so the connection must end here.
-fn is_http(line: &[u8]) -> bool {
+/// Whether this line begins a request of HTTP, or a TLS handshake (RFC 8446 §5.1). A web page can have either sent to any
+/// port, with lines of its own in the request's body or in the session ticket that its server once gave out, so the
+/// connection must end here.
+fn is_foreign(line: &[u8]) -> bool {
     let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    line.contains(&b' ') && version.starts_with(b"HTTP/")
+    (line.contains(&b' ') && version.starts_with(b"HTTP/")) || line.starts_with(&TLS_HANDSHAKE)
 }
 
 /// The deadlines of a client without an account. Pure: `now` is an argument.
@@ -284,6 +315,12 @@ impl Clock {
             self.promised = next;
             self.times = connection::times_for(&config.heartbeat, next);
         }
+    }
+
+    /// By when a client whose `hello` came `now` must be authenticated and registered. Where `hello` had a deadline, that
+    /// holds for the rest, too.
+    fn admission_due(&self, config: &Config, now: Instant) -> Instant {
+        self.hello.map_or(now + config.handshake_deadline, |within| self.accepted + within)
     }
 
     /// Until when nothing is due.

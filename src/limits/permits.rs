@@ -35,6 +35,9 @@ struct Opening {
     counted: Option<IpAddr>,
     /// Whether it counts as a handshake.
     handshake: bool,
+    /// The client behind a proxy, where it is limited and stays anonymous: the router, which counts the others, does not
+    /// know it.
+    behind_proxy: Option<IpAddr>,
 }
 
 /// What one address has.
@@ -93,7 +96,7 @@ impl Places {
         taken.next += 1;
         taken.connections += 1;
         taken.handshakes += 1;
-        taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted, handshake: true });
+        taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted, handshake: true, behind_proxy: None });
         Ok(Permit { places: Arc::clone(self), id, counted })
     }
 
@@ -121,12 +124,13 @@ impl Taken {
 
     fn opened(&mut self, id: u64) {
         self.handshake_done(id);
-        self.opening.remove(&id);
+        if let Some(opening) = self.opening.remove(&id) {
+            self.release(opening.behind_proxy);
+        }
     }
 
-    fn left(&mut self, counted: Option<IpAddr>) {
-        self.connections -= 1;
-        if let Some(address) = counted
+    fn release(&mut self, held: Option<IpAddr>) {
+        if let Some(address) = held
             && let Entry::Occupied(mut of_address) = self.addresses.entry(address)
         {
             of_address.get_mut().held -= 1;
@@ -146,9 +150,39 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// There is no handshake to wait for, though the router knows nothing of the connection: its share of the places is
-    /// free for the next.
-    pub(crate) fn stays_anonymous(&self) {
-        lock(&self.places.taken).handshake_done(self.id);
+    /// free for the next. `client` is whom the limit of an address means, also behind a proxy; false when that has as
+    /// many places as it may.
+    pub(crate) fn stays_anonymous(&self, client: Option<IpAddr>) -> bool {
+        let mut taken = lock(&self.places.taken);
+        // Without a proxy it has counted since it was accepted.
+        let behind_proxy = client.filter(|_| self.counted.is_none());
+        if let Some(address) = behind_proxy {
+            let of_address = taken.addresses.entry(address).or_default();
+            if of_address.held >= self.places.max_held_per_address {
+                return false;
+            }
+            of_address.held += 1;
+        }
+        if let Some(opening) = taken.opening.get_mut(&self.id) {
+            opening.behind_proxy = behind_proxy;
+        }
+        taken.handshake_done(self.id);
+        true
+    }
+
+    /// Its handshake goes on after all, and will take a second thread; false when as many as there may be do.
+    pub(crate) fn resumes(&self) -> bool {
+        let Taken { handshakes, opening, addresses, .. } = &mut *lock(&self.places.taken);
+        let Some(opening) = opening.get_mut(&self.id).filter(|opening| !opening.handshake) else { return true };
+        if *handshakes >= self.places.max_handshakes {
+            return false;
+        }
+        opening.handshake = true;
+        *handshakes += 1;
+        if let Some(of_address) = opening.counted.and_then(|address| addresses.get_mut(&address)) {
+            of_address.opening += 1;
+        }
+        true
     }
 
     /// The handshake is over, and the router knows of the connection.
@@ -166,7 +200,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
         taken.opened(self.id);
-        taken.left(self.counted);
+        taken.connections -= 1;
+        taken.release(self.counted);
     }
 }
 
@@ -212,5 +247,55 @@ mod tests {
         assert_eq!((&*socket).read(&mut [0]).unwrap(), 0);
         assert_eq!(places.enter(&socket, None).err(), Some(Full::Closed));
         drop(client);
+    }
+
+    #[test]
+    fn whoever_stays_anonymous_leaves_the_handshakes_and_may_come_back_to_them() {
+        let (places, socket) = (places_for_one_handshake(), socket());
+        let client = Some(IpAddr::from([192, 0, 2, 1]));
+        let first = places.enter(&socket, client).unwrap();
+        assert!(first.resumes(), "it has not left them");
+        assert_eq!(places.enter(&socket, client).err(), Some(Full::Handshakes));
+        assert!(first.stays_anonymous(client));
+        let second = places.enter(&socket, client).unwrap();
+        assert!(!first.resumes() && second.stays_anonymous(client) && first.resumes());
+        assert_eq!(places.enter(&socket, None).err(), Some(Full::Handshakes));
+        first.opened();
+        assert_eq!(places.enter(&socket, client).err(), Some(Full::Address), "both are still there");
+        drop((first, second));
+        assert!(nothing_is_left(&places));
+    }
+
+    #[test]
+    fn anonymous_clients_behind_a_proxy_count_until_the_router_counts_them() {
+        let (places, socket) = (places_for_one_handshake(), socket());
+        let [client, other] = [1, 2].map(|last| Some(IpAddr::from([192, 0, 2, last])));
+        let anonymous = |client| {
+            let permit = places.enter(&socket, None).unwrap();
+            permit.stays_anonymous(client).then_some(permit)
+        };
+        let (first, second) = (anonymous(client).unwrap(), anonymous(client).unwrap());
+        assert!(anonymous(client).is_none(), "twice its connections");
+        assert!(anonymous(other).is_some() && anonymous(None).is_some());
+        first.opened();
+        let third = anonymous(client).unwrap();
+        drop((first, second, third));
+        assert!(nothing_is_left(&places));
+    }
+
+    /// An address may have one connection, and one more that the router does not know.
+    fn places_for_one_handshake() -> Arc<Places> {
+        let admission = Admission { max_connections: 9, max_handshakes: 1, limited_by: String::new(), remedy: None };
+        Arc::new(Places::new(&admission, Some(1)))
+    }
+
+    fn socket() -> Arc<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+    }
+
+    fn nothing_is_left(places: &Places) -> bool {
+        let taken = lock(&places.taken);
+        taken.addresses.is_empty() && taken.opening.is_empty() && (taken.connections, taken.handshakes) == (0, 0)
     }
 }

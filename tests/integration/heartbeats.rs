@@ -2,10 +2,13 @@
 
 use crate::gate::Gate;
 use crate::raw::{self, CONTINUATION, FIN, PING, PONG, Peer, TEXT};
-use crate::support::{Client, PATIENCE, account, address, config, configured, eventually, serve, serve_with};
+use crate::support::{Client, PATIENCE, account, address, config, configured, dial, eventually, serve, serve_with};
 use heartwire::config::Liveness;
 use heartwire::{Anonymous, CloseReason, Connection, Handler, Idle, IdleAction, IdleKind, Push, Server};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -362,4 +365,45 @@ fn of_all_silences_only_the_readers_leads_to_a_ping_by_default() {
         eventually("the default was asked", || defaults.0.lock().unwrap().iter().any(|(of, _)| *of == kind));
         assert!(defaults.0.lock().unwrap().iter().all(|(of, done)| *of != kind || *done == action), "{kind:?}");
     }
+}
+
+/// Blocks the thread of an anonymous client once its first bytes are read. The server asks before that when it starts and
+/// when the client connects.
+struct SlowMachine {
+    calls: AtomicUsize,
+    reached: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Handler for SlowMachine {
+    fn authenticates(&self) -> bool {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == 2 {
+            self.reached.send(()).unwrap();
+            self.go_on.lock().unwrap().recv().unwrap();
+        }
+        false
+    }
+}
+
+#[test]
+fn an_anonymous_client_is_not_silent_while_its_bytes_wait() {
+    let ((reached, was_reached), (go, go_on)) = (channel(), channel());
+    let handler = SlowMachine { calls: AtomicUsize::new(0), reached, go_on: Mutex::new(go_on) };
+    let timeout = Duration::from_millis(200);
+    let server = serve_with(
+        configured(|config| {
+            (config.tcp_listen, config.heartbeat.timeout) = (config.listen.clone(), Some(timeout));
+        }),
+        handler,
+    );
+    let mut stream = dial(server.local_tcp_addrs()[0]);
+    stream.write_all(b"\n").unwrap();
+    was_reached.recv_timeout(PATIENCE).unwrap();
+    let heard = Instant::now();
+    stream.write_all(b"{\"type\":\"heartbeat\"}\n").unwrap();
+    eventually("its time is up", || heard.elapsed() > timeout);
+    go.send(()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("{\"type\":\"heartbeat\""), "{answer}");
 }

@@ -3,13 +3,14 @@
 use crate::gate::Gate;
 use crate::raw::{self, Peer};
 use crate::support::{
-    Client, account, address, config, configured, eventually, exchange, serve, serve_with, upgrade_request,
+    Client, Patience, account, address, config, configured, dial, eventually, exchange, serve, serve_with,
+    upgrade_request,
 };
 use heartwire::config::{Rate, SingleConnection};
 use heartwire::{CloseReason, Config, Connection, Handle, Handler, Push, Statistics};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -155,6 +156,35 @@ fn above_the_message_rate_nothing_is_delivered_and_the_sender_is_told_once() {
     assert_eq!(sender.json()["type"], "marker", "neither a second refusal nor an answer to the heartbeat");
     assert_eq!([receiver.json()["content"].clone(), receiver.json()["content"].clone()], [0, 1]);
     assert_eq!(receiver.json()["type"], "marker");
+}
+
+#[test]
+fn raw_tcp_that_says_nothing_without_end_is_above_the_message_rate_too() {
+    let server = serve(configured(|config| {
+        config.tcp_listen = config.listen.clone();
+        (config.max_message_bytes, config.message_rate) = (1 << 10, Some(Rate { per_second: 1, burst: 1 }));
+    }));
+    // Empty lines with an account, empty lines without one, and bytes that are no longer read.
+    let floods = [("{\"type\":\"hello\",\"user_id\":\"a\"}\n", "\n"), ("", "\n"), ("", "x")].map(|(first, flood)| {
+        let mut stream = dial(server.local_tcp_addrs()[0]);
+        std::thread::spawn(move || {
+            stream.write_all(first.as_bytes()).unwrap();
+            let patience = Patience::begin();
+            while stream.write_all(flood.repeat(2_000).as_bytes()).is_ok() {
+                patience.assert("the end of a flood");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let mut answers = Vec::new();
+            // It may end with a reset: the flood did not stop when the server said why.
+            let _ = stream.read_to_end(&mut answers);
+            String::from_utf8_lossy(&answers).into_owned()
+        })
+    });
+    for flood in floods {
+        let answers = flood.join().unwrap();
+        assert!(answers.contains("\"code\":111"), "{answers}");
+        assert!(answers.contains("{\"type\":\"close\",\"code\":4102,"), "{answers}");
+    }
 }
 
 #[test]

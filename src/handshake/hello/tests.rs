@@ -1,4 +1,4 @@
-//! The deadlines of a client without an account, and what is taken for HTTP.
+//! The deadlines of a client without an account, and what is taken for another protocol.
 
 use super::*;
 
@@ -58,6 +58,14 @@ fn where_clients_are_authenticated_hello_has_a_deadline() {
 }
 
 #[test]
+fn a_late_hello_has_time_for_the_rest_unless_it_had_a_deadline_itself() {
+    let (start, config) = (Instant::now(), Config::default());
+    let late = start + 4 * SECOND;
+    assert_eq!(clock(start, false, |_| {}).admission_due(&config, late), start + 9 * SECOND);
+    assert_eq!(clock(start, true, |_| {}).admission_due(&config, late), start + 5 * SECOND);
+}
+
+#[test]
 fn a_promise_moves_the_deadline() {
     let (start, config) = (Instant::now(), Config::default());
     let mut clock = clock(start, false, |_| {});
@@ -68,11 +76,11 @@ fn a_promise_moves_the_deadline() {
 }
 
 #[test]
-fn a_request_line_is_not_taken_for_json() {
-    for line in ["GET / HTTP/1.1", "POST /x HTTP/1.0", "PRI * HTTP/2.0"] {
-        assert!(is_http(line.as_bytes()), "{line}");
+fn what_a_web_page_can_have_sent_is_not_taken_for_json() {
+    for line in ["GET / HTTP/1.1", "POST /x HTTP/1.0", "PRI * HTTP/2.0", "\u{16}\u{3}\u{1}\u{2}"] {
+        assert!(is_foreign(line.as_bytes()), "{line}");
     }
     for line in ["", "HTTP/1.1", r#"{"type":"hello","user_id":"HTTP/1.1"}"#, "0 Hello I'm MyHeartbeat Client."] {
-        assert!(!is_http(line.as_bytes()), "{line}");
+        assert!(!is_foreign(line.as_bytes()), "{line}");
     }
 }
