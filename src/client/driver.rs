@@ -15,6 +15,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+/// How soon the thread notices that the program has changed the heartbeat.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Everything that the thread needs.
 pub(super) struct Driver {
     pub(super) url: String,
@@ -62,7 +65,8 @@ impl Driver {
                 // A connection that cannot be written to is noticed below.
                 let _ = self.shared.beat(now);
             }
-            let deadline = beat.map_or(due, |sent: Instant| sent + self.options.beat_timeout);
+            let look = Instant::now() + LOOK;
+            let deadline = beat.map_or(due.min(look), |sent: Instant| sent + self.options.beat_timeout);
             match receiver.recv_deadline(deadline) {
                 Ok(Some(Message::Text(text))) => self.take(&text, &mut beat)?,
                 Ok(Some(Message::Binary(_))) => self.received(),

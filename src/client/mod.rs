@@ -195,8 +195,8 @@ impl Client {
     }
 
     /// Asks or changes the heartbeat: whether somebody looks at the program, through which network it is connected, what
-    /// was learnt. What is changed holds from the next beat on; where another network was named, that beat tells whether
-    /// the connection outlived the change. `act` must not block.
+    /// was learnt. What is changed is noticed within 5 s; where another network was named, a beat then tells whether the
+    /// connection outlived the change. `act` must not block.
     pub fn heartbeat<T>(&self, act: impl FnOnce(&mut Adaptive) -> T) -> T {
         self.shared.heartbeat(act)
     }

@@ -6,12 +6,13 @@
 mod dispatch;
 mod frames;
 mod heartbeat;
+mod inbound;
 mod leaving;
 mod lines;
 mod opening;
 mod rate;
 mod receiver;
-mod transport;
+
 mod websocket;
 
 pub(crate) use heartbeat::{Heartbeat, Sign, Step, bytes_count, times_for};
@@ -36,10 +37,10 @@ use crate::router::command::Key;
 use crate::router::{Handle, Router, SendError};
 use crate::threads::Crew;
 use dispatch::Dispatch;
+use inbound::Inbound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-use transport::Transport;
 
 /// What one recv brings at most.
 const READ_BUFFER_BYTES: usize = 1536;
@@ -90,7 +91,7 @@ struct Life {
     shared: Arc<Shared>,
     connection: Connection,
     receiver: Receiver,
-    transport: Transport,
+    inbound: Inbound,
     heartbeat: Heartbeat,
     dispatch: Dispatch,
     /// What came behind the request.
@@ -199,8 +200,8 @@ impl Life {
         self.heartbeat.heard(Sign::Bytes, now);
         let before = self.dispatch.messages();
         let (dispatch, heartbeat) = (&mut self.dispatch, &mut self.heartbeat);
-        let decoded = self.transport.decode(bytes, now, outbound, dispatch, heartbeat);
-        self.heartbeat.assembling(self.transport.assembling_since());
+        let decoded = self.inbound.decode(bytes, now, outbound, dispatch, heartbeat);
+        self.heartbeat.assembling(self.inbound.assembling_since());
         self.shared.metrics.messages_received.add(self.dispatch.messages() - before);
         self.hand_over(registered);
         if let Err(reason) = decoded {

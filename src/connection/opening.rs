@@ -2,8 +2,8 @@
 
 use super::dispatch::Dispatch;
 use super::heartbeat::Heartbeat;
+use super::inbound::Inbound;
 use super::receiver::Receiver;
-use super::transport::Transport;
 use super::{Life, Shared};
 use crate::auth::Identity;
 use crate::config::Protocol;
@@ -83,7 +83,7 @@ impl Admitted {
             dispatch: Dispatch::new(connection.clone(), handler, Arc::clone(config), permissions, now),
             connection,
             receiver: Receiver::new(socket),
-            transport: Transport::new(&format, config, now),
+            inbound: Inbound::new(&format, config, now),
             heartbeat,
             received: self.received,
             opened: now,

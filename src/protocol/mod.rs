@@ -7,4 +7,5 @@ pub(crate) mod line;
 pub(crate) mod message;
 pub(crate) mod native;
 pub(crate) mod scan;
+pub(crate) mod text;
 pub(crate) mod wire;

@@ -1,8 +1,9 @@
 //! What a client says: from text to [`ClientMessage`], with a stack and a memory that no text can stretch.
 
-use super::fields::{Field, Fields, Text};
+use super::fields::{Field, Fields};
 use crate::protocol::message::{Account, Recipients, Room};
 use crate::protocol::scan::scan;
+use crate::protocol::text::Text;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 

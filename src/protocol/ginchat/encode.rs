@@ -1,7 +1,8 @@
 //! What the server says: native frames in the words of this dialect.
 
-use super::fields::{Field, Fields, Text};
+use super::fields::{Field, Fields};
 use crate::protocol::message::Account;
+use crate::protocol::text::Text;
 use crate::protocol::wire::{self, Bytes};
 use serde::Deserialize;
 use serde::de::IgnoredAny;

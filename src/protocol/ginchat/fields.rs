@@ -1,6 +1,7 @@
 //! The fields of the dialect, found whatever the case of their keys. What they mean is left to the reader.
 
 use crate::protocol::scan::MAX_NUMBER_BYTES;
+use crate::protocol::text::Text;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -113,7 +114,3 @@ impl fmt::Display for Field<'_> {
         write!(f, "\"{}\":{}", self.key, self.value)
     }
 }
-
-/// A JSON string, borrowed when it has no escapes (serde borrows no `Cow` inside an `Option`).
-#[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);

@@ -2,6 +2,7 @@
 
 use crate::protocol::message::{Account, ClientFrame, FrameId, InvalidName, MAX_ACCOUNTS_PER_FRAME, Recipients, Room};
 use crate::protocol::scan::{ScanError, scan};
+use crate::protocol::text::Text;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -146,10 +147,6 @@ fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
         end => Cow::Owned(format!("{}…", &text[..end])),
     }
 }
-
-/// A JSON string, borrowed from the frame when it has no escapes (serde borrows no `Cow` inside an `Option`).
-#[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// The accounts of a JSON array, each once, in the order in which they were first named.
 struct AccountList(Vec<Account>);

@@ -1,8 +1,9 @@
 //! The first word of a raw TCP client: who it is.
 
-use super::decode::{BadFrame, Fault, Text, id_of};
+use super::decode::{BadFrame, Fault, id_of};
 use crate::protocol::message::device_label;
 use crate::protocol::scan::scan;
+use crate::protocol::text::Text;
 use serde::Deserialize;
 use std::time::Duration;
 

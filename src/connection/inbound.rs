@@ -1,4 +1,4 @@
-//! How messages lie in a connection's bytes.
+//! The read side of one connection: how messages lie in its bytes. The counterpart of outbound.
 
 use super::dispatch::Dispatch;
 use super::heartbeat::Heartbeat;
@@ -14,14 +14,14 @@ use std::time::Instant;
 use tungstenite::protocol::Role;
 
 /// The receiving side of one connection.
-pub(super) enum Transport {
+pub(super) enum Inbound {
     /// Frames of RFC 6455.
     WebSocket(Box<WebSocket>),
     /// One JSON object a line, over raw TCP.
     Lines(Lines),
 }
 
-impl Transport {
+impl Inbound {
     /// The one that goes with the format in which the peer is answered.
     pub(super) fn new(format: &Format, config: &Config, now: Instant) -> Self {
         match format {
