@@ -75,8 +75,9 @@ impl Outbound {
         if translated.is_none() {
             self.metrics.frames_untold.add(1);
             if let Some(others) = self.metrics.untold_log.open(Instant::now()) {
-                let text = String::from_utf8_lossy(wire::payload(frame));
-                log::info!("a dialect has no word for {}, nor for {others} others", Printable(&text));
+                let (who, text) = (self.format.to_string(), String::from_utf8_lossy(wire::payload(frame)));
+                let (who, text) = (Printable(&who), Printable(&text));
+                log::info!("{who} has no word for {text}, and was not told; {others} others");
             }
         }
         translated

@@ -6,6 +6,7 @@ use crate::protocol::ginchat::Translation;
 use crate::protocol::line;
 use crate::protocol::message::Account;
 use crate::protocol::wire::{self, Bytes};
+use std::fmt;
 
 /// The form of everything that is sent to one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,16 @@ pub(crate) enum Format {
     Ginchat(Account),
     /// Lines of JSON, over raw TCP.
     Lines,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebSocket | Self::Masked => f.write_str("a WebSocket"),
+            Self::Ginchat(account) => write!(f, "the ginchat client {account}"),
+            Self::Lines => f.write_str("a raw TCP client"),
+        }
+    }
 }
 
 impl Format {
