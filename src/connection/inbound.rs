@@ -2,7 +2,7 @@
 
 use super::dispatch::Dispatch;
 use super::heartbeat::Heartbeat;
-use super::lines::{Line, Lines};
+use super::lines::{Lines, TooLong};
 use super::websocket::WebSocket;
 use crate::config::Config;
 use crate::outbound::Outbound;
@@ -57,22 +57,15 @@ impl Inbound {
                 websocket.decode(received, now, outbound, |message| dispatch.websocket(&message, heartbeat, now))
             }
             Self::Lines(lines) => {
-                let mut outcome = Ok(());
-                lines.split(received, now, |line| {
+                let split = lines.split(received, now, |line| {
                     if outbound.is_ending() {
                         return ControlFlow::Break(());
                     }
-                    match line {
-                        Line::Whole(line) => dispatch.line(line, heartbeat, now),
-                        Line::TooLong => {
-                            outcome = Err(CloseReason::new(CloseKind::TooBig, "a line is too long"));
-                            return ControlFlow::Break(());
-                        }
-                    }
+                    dispatch.line(line, heartbeat, now);
                     ControlFlow::Continue(())
                 });
                 heartbeat.answered_by_life(now);
-                outcome
+                split.map(drop).map_err(|TooLong| CloseReason::new(CloseKind::TooBig, "a line is too long"))
             }
         }
     }

@@ -10,23 +10,16 @@ pub(crate) struct Lines {
     /// First byte of that line.
     since: Option<Instant>,
     max_bytes: usize,
-    /// Whether the rest of a line is dropped, of which there was too much.
-    dropping: bool,
 }
 
-/// What was found.
+/// A line is longer than permitted: what follows is not to be split any more.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line<'a> {
-    /// A line without its end, `\n` or `\r\n`. An empty one says nothing, but is held to the rate like any other.
-    Whole(&'a [u8]),
-    /// A line longer than permitted; it comes once, and the rest of the line is dropped.
-    TooLong,
-}
+pub(crate) struct TooLong;
 
 impl Lines {
     /// No line may be longer than `max_bytes`, its end not counted.
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { begun: Vec::new(), since: None, max_bytes, dropping: false }
+        Self { begun: Vec::new(), since: None, max_bytes }
     }
 
     /// Since when a line is incomplete.
@@ -34,24 +27,27 @@ impl Lines {
         self.since
     }
 
-    /// Passes on each line that ends, or becomes too long, within what was received at `now`, until told to stop; says
-    /// how many bytes were used up.
+    /// Passes on each line that ends within what was received at `now`, without its end (`\n` or `\r\n`), until told to
+    /// stop; says how many bytes were used up.
+    ///
+    /// # Errors
+    /// [`TooLong`]; lines before that were passed on.
     pub(crate) fn split(
         &mut self,
         received: &[u8],
         now: Instant,
-        mut line: impl FnMut(Line<'_>) -> ControlFlow<()>,
-    ) -> usize {
+        mut line: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<usize, TooLong> {
         let mut used = 0;
         while used < received.len() {
             let rest = &received[used..];
             let end = rest.iter().position(|byte| *byte == b'\n');
             used += end.map_or(rest.len(), |end| end + 1);
-            if self.part(&rest[..end.unwrap_or(rest.len())], end.is_some(), now, &mut line).is_break() {
+            if self.part(&rest[..end.unwrap_or(rest.len())], end.is_some(), now, &mut line)?.is_break() {
                 break;
             }
         }
-        used
+        Ok(used)
     }
 
     /// Takes the next part of the present line, perhaps its last.
@@ -60,29 +56,23 @@ impl Lines {
         part: &[u8],
         is_last: bool,
         now: Instant,
-        line: &mut impl FnMut(Line<'_>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+        line: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TooLong> {
         self.since = if is_last { None } else { Some(self.since.unwrap_or(now)) };
-        let dropping = self.dropping;
-        self.dropping = dropping && !is_last;
-        if dropping {
-            return ControlFlow::Continue(());
-        }
         // The `\r` of its end may have come already.
         let has_return = part.last().or(self.begun.last()) == Some(&b'\r');
         if self.begun.len() + part.len() > self.max_bytes + usize::from(has_return) {
             self.begun = Vec::new();
-            self.dropping = !is_last;
-            return line(Line::TooLong);
+            return Err(TooLong);
         }
         if !is_last {
             self.begun.extend_from_slice(part);
-            return ControlFlow::Continue(());
+            return Ok(ControlFlow::Continue(()));
         }
         // What was allocated goes back at once: most connections are idle most of the time.
         let begun = std::mem::take(&mut self.begun);
         let whole = if begun.is_empty() { part } else { &[&begun, part].concat() };
-        line(Line::Whole(whole.strip_suffix(b"\r").unwrap_or(whole)))
+        Ok(line(whole.strip_suffix(b"\r").unwrap_or(whole)))
     }
 }
 
@@ -96,13 +86,14 @@ mod tests {
     fn split(max_bytes: usize, parts: &[&[u8]]) -> Vec<String> {
         let (mut lines, mut found) = (Lines::new(max_bytes), Vec::new());
         for part in parts {
-            lines.split(part, Instant::now(), |line| {
-                found.push(match line {
-                    Line::Whole(line) => String::from_utf8_lossy(line).into_owned(),
-                    Line::TooLong => "too long".into(),
-                });
+            let split = lines.split(part, Instant::now(), |line| {
+                found.push(String::from_utf8_lossy(line).into_owned());
                 ControlFlow::Continue(())
             });
+            if split == Err(TooLong) {
+                found.push("too long".into());
+                break;
+            }
         }
         found
     }
@@ -114,22 +105,23 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_long_is_dropped_to_its_end() {
-        assert_eq!(split(3, &[b"123\n1234\n123\r\n", b"1234", b"5\n1"]), ["123", "too long", "123", "too long"]);
-        assert_eq!(split(3, &[b"12345", b"6", b"\n", b"ok\n"]), ["too long", "ok"]);
+    fn a_line_too_long_is_the_end() {
+        assert_eq!(split(3, &[b"123\n123\r\n1234\n123\n"]), ["123", "123", "too long"]);
+        assert_eq!(split(3, &[b"12", b"3", b"4"]), ["too long"]);
+        assert_eq!(split(3, &[b"123\r", b"\n123\r", b"4"]), ["123", "too long"]);
     }
 
     #[test]
     fn a_line_is_assembled_from_its_first_byte_to_its_end() {
         let (mut lines, start) = (Lines::new(9), Instant::now());
         let later = start + Duration::from_secs(1);
-        let go_on = |_: Line<'_>| ControlFlow::Continue(());
-        lines.split(b"a\nb", start, go_on);
-        lines.split(b"c", later, go_on);
+        let go_on = |_: &[u8]| ControlFlow::Continue(());
+        lines.split(b"a\nb", start, go_on).unwrap();
+        lines.split(b"c", later, go_on).unwrap();
         assert_eq!(lines.assembling_since(), Some(start));
-        lines.split(b"\nd", later, go_on);
+        lines.split(b"\nd", later, go_on).unwrap();
         assert_eq!(lines.assembling_since(), Some(later));
-        lines.split(b"\n", later, go_on);
+        lines.split(b"\n", later, go_on).unwrap();
         assert_eq!(lines.assembling_since(), None);
     }
 
@@ -137,7 +129,7 @@ mod tests {
     fn whoever_stops_gets_the_rest_back() {
         let mut lines = Lines::new(9);
         let used = lines.split(b"one\ntwo\nthree", Instant::now(), |_| ControlFlow::Break(()));
-        assert_eq!(used, 4);
+        assert_eq!(used, Ok(4));
     }
 
     proptest! {

@@ -17,7 +17,7 @@ mod websocket;
 
 pub(crate) use heartbeat::{Heartbeat, Sign, Step, bytes_count, times_for};
 pub(crate) use leaving::{answer_and_leave, close_unless_bytes_wait, leave, refuse};
-pub(crate) use lines::{Line, Lines};
+pub(crate) use lines::{Lines, TooLong};
 pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
 pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};

@@ -4,7 +4,9 @@
 use super::{Accepted, Reader, Rejection, authenticate, client_address, start};
 use crate::auth::{RETRY_AFTER, Refusal};
 use crate::config::Config;
-use crate::connection::{self, Admitted, Greeting, Line, Lines, MessageRate, RateVerdict, Received, Receiver, Shared};
+use crate::connection::{
+    self, Admitted, Greeting, Lines, MessageRate, RateVerdict, Received, Receiver, Shared, TooLong,
+};
 use crate::handler::{Request, Words};
 use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
@@ -134,15 +136,21 @@ impl<'a> Stranger<'a> {
             return None;
         }
         let mut hello = None;
-        let used = lines.split(received, now, |line| {
+        let split = lines.split(received, now, |line| {
             if self.outbound.is_ending() {
                 return ControlFlow::Break(());
             }
-            hello = self.line(&line, now);
-            if hello.is_some() || self.deaf { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            hello = self.line(line, now);
+            if hello.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if let Some(hello) = hello {
-            return self.admit(hello, received[used..].to_vec(), now);
+        match (split, hello) {
+            (Ok(used), Some(hello)) => return self.admit(hello, received[used..].to_vec(), now),
+            (Ok(_), None) => {}
+            (Err(TooLong), _) => {
+                self.deaf = true;
+                let message = "no line ended within what a hello may be: nothing more is read";
+                self.error(None, ErrorCode::LimitExceeded, message);
+            }
         }
         if is_first && !self.shared.handler.authenticates() {
             self.stay_anonymous();
@@ -158,13 +166,7 @@ impl<'a> Stranger<'a> {
         }
     }
 
-    fn line(&mut self, line: &Line<'_>, now: Instant) -> Option<Hello> {
-        let Line::Whole(line) = line else {
-            self.deaf = true;
-            let message = "no line ended within what a hello may be: nothing more is read";
-            self.error(None, ErrorCode::LimitExceeded, message);
-            return None;
-        };
+    fn line(&mut self, line: &[u8], now: Instant) -> Option<Hello> {
         if is_foreign(line) {
             let reason = CloseReason::new(CloseKind::BadRequest, "this port speaks lines of JSON, not HTTP or TLS");
             self.outbound.close(reason, Waiting::Drop);
