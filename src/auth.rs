@@ -3,7 +3,7 @@
 use crate::http::Response;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::{Account, ErrorCode, Room};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// When a client that found no room is asked to come back.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -18,13 +18,15 @@ pub struct Identity {
     pub rooms: Vec<Room>,
     /// What it may do.
     pub permissions: Permissions,
+    /// When that ends: the connection is closed with 4500 then, unless a `token` frame renews it. Default `None`: never.
+    pub expires: Option<SystemTime>,
 }
 
 impl Identity {
-    /// An identity with all [`Permissions`] and no rooms.
+    /// An identity with all [`Permissions`] and no rooms, for as long as the connection lasts.
     #[must_use]
     pub fn new(account: Account) -> Self {
-        Self { account, rooms: Vec::new(), permissions: Permissions::default() }
+        Self { account, rooms: Vec::new(), permissions: Permissions::default(), expires: None }
     }
 }
 
@@ -104,6 +106,11 @@ impl Refusal {
 
     fn new(status: u16, code: ErrorCode, close: CloseKind, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retry_after: None, close }
+    }
+
+    /// Whether the proof was wrong, and not the moment, the place or the server.
+    pub(crate) fn is_wrong_proof(&self) -> bool {
+        self.status == 401
     }
 
     /// The complete HTTP response.

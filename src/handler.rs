@@ -1,23 +1,26 @@
 //! What a program that embeds heartwire may decide: who comes in, what passes, and what it wants to be told.
 
-use crate::auth::{Identity, Refusal};
+use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::http::Head;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, ErrorCode, Recipients, Room};
-use crate::router::{ConnectionId, ConnectionInfo, Frame, Handle, InvalidPush, Push, checked_content};
+use crate::router::{
+    Changes, ConnectionId, ConnectionInfo, Frame, Handle, InvalidPush, PresenceChange, Push, checked_content,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The embedding program's part of a server. Every method has a default, which lets everybody in and everything pass.
 ///
-/// `authenticate` runs on the handshake's thread; all others run on the thread of the connection that they are about,
-/// one at a time. Each may block, for as long as it makes sense to keep that one client waiting: nobody else waits with
+/// `authenticate` runs on the handshake's thread, `presence` on one of its own; all others run on the thread of the
+/// connection that they are about, one at a time. Each may block, for as long as it makes sense to keep that one client waiting: nobody else waits with
 /// it. A panic in any of them costs that connection, which is closed with 1011, and nothing else.
 pub trait Handler: Send + Sync + 'static {
     /// Whether [`Handler::authenticate`] finds out who a client is. While it says no, the server refuses to listen
@@ -49,10 +52,33 @@ pub trait Handler: Send + Sync + 'static {
         Verdict::Deliver
     }
 
-    /// A client wants to join a room. By default it may.
-    fn join(&self, connection: &Connection, room: &Room) -> Verdict {
-        let _ = (connection, room);
-        Verdict::Deliver
+    /// A client wants to do something for which it has the [`Permissions`](crate::Permissions). By default it may.
+    ///
+    /// A message is asked about before [`Handler::message`] sees it.
+    ///
+    /// # Errors
+    /// Why not; the client gets `error` 103 with this text, and nothing happens.
+    fn authorize(&self, connection: &Connection, action: &Action<'_>) -> Result<(), String> {
+        let _ = (connection, action);
+        Ok(())
+    }
+
+    /// A client presents another token, before or after which its first one expires ([`Identity::expires`]). From the
+    /// answer its permissions and the time of its end are taken; its account and rooms stay. By default there is nothing
+    /// to renew.
+    ///
+    /// # Errors
+    /// The refusal, whose text the client gets in an `error`; the connection stays as it was.
+    fn renew(&self, connection: &Connection, token: &str) -> Result<Identity, Refusal> {
+        let _ = (connection, token);
+        Err(Refusal::unavailable("this server does not renew tokens", RETRY_AFTER))
+    }
+
+    /// An account has come online, or has gone. Runs on a thread of its own, one call at a time and in order; while it
+    /// blocks, 65,536 changes wait, and what comes beyond them is counted in
+    /// [`Counts::presence_untold`](crate::Counts::presence_untold), logged and not told.
+    fn presence(&self, change: &PresenceChange) {
+        let _ = change;
     }
 
     /// A message of the program's own protocol ([`Protocol::Raw`](crate::Protocol::Raw)) has arrived.
@@ -71,6 +97,15 @@ pub trait Handler: Send + Sync + 'static {
     /// A connection has ended. It is no longer registered; the last thing its thread does.
     fn closed(&self, connection: &Connection, reason: &CloseReason, statistics: &Statistics) {
         let _ = (connection, reason, statistics);
+    }
+}
+
+/// The thread that tells a handler who has come and who has gone, until the router ends. A panic costs one change.
+pub(crate) fn tell_presence(handler: &dyn Handler, changes: &Changes) {
+    for change in changes {
+        if catch_unwind(AssertUnwindSafe(|| handler.presence(&change))).is_err() {
+            log::error!("the handler panicked in `presence`");
+        }
     }
 }
 
@@ -227,15 +262,38 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// What a client may be allowed or denied.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// Sending a message to accounts or a room.
+    Message(&'a Recipients),
+    /// Sending a message to every other connection.
+    Broadcast,
+    /// Joining a room.
+    Join(&'a Room),
+    /// Asking who of these is online.
+    Presence(&'a [Account]),
+    /// Asking that, and being told of each change from now on.
+    Watch(&'a [Account]),
+}
+
 /// A message on its way from a client to others.
 #[derive(Debug)]
 pub struct Message<'a> {
+    pub(crate) id: &'a str,
     /// To whom it goes, each account once; `None` for a broadcast.
     pub to: Option<Recipients>,
     pub(crate) content: Cow<'a, RawValue>,
 }
 
 impl Message<'_> {
+    /// The server's own id for it, as its recipients see it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.id
+    }
+
     /// The content as the sender wrote it: JSON text.
     #[must_use]
     pub fn content(&self) -> &str {

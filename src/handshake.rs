@@ -303,10 +303,18 @@ fn parameters(head: &Head) -> Result<(String, Option<Duration>), Rejection> {
 
 /// Asks the handler, whose answer counts until `deadline`.
 fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result<Identity, Refusal> {
+    let address = shared.config.limited_address(request.client.ip());
+    if let Err(wait) = shared.failures.may_try(address, Instant::now()) {
+        return Err(Refusal::throttled("too many attempts of this address have failed", wait));
+    }
     let identity = catch_unwind(AssertUnwindSafe(|| shared.handler.authenticate(request))).unwrap_or_else(|_| {
         log::error!("the handler panicked in `authenticate`");
         Err(Refusal::internal("authentication failed on the server's side"))
-    })?;
+    });
+    if identity.as_ref().is_err_and(Refusal::is_wrong_proof) {
+        shared.failures.failed(address, Instant::now());
+    }
+    let identity = identity?;
     let parameter = request.account_parameter();
     let claimed = request.query(parameter).filter(|_| shared.config.protocol == Protocol::Native);
     if claimed.is_some_and(|claimed| claimed != identity.account.as_str()) {

@@ -74,12 +74,17 @@ mod threads;
 pub use auth::{Identity, Permissions, Refusal};
 pub use config::{Config, Protocol};
 pub use error::Error;
-pub use handler::{Anonymous, Connection, Handler, Idle, IdleAction, IdleKind, Message, Request, Statistics, Verdict};
+pub use handler::{
+    Action, Anonymous, Connection, Handler, Idle, IdleAction, IdleKind, Message, Request, Statistics, Verdict,
+};
 pub use limits::Admission;
 pub use protocol::close::{CloseKind, CloseReason, Reconnect};
 pub use protocol::message::{Account, ErrorCode, FrameId, HeartbeatTimes, InvalidName, Presence, Recipients, Room};
 pub use protocol::native::InvalidPushType;
-pub use router::{ConnectionId, ConnectionInfo, Counts, Frame, Handle, InvalidPush, Push, Reach, SendError, Target};
+pub use router::{
+    AccountInfo, ConnectionDetail, ConnectionId, ConnectionInfo, Counts, Frame, Handle, InvalidPush, PresenceChange,
+    Push, Reach, RoomInfo, SendError, Target,
+};
 pub use server::Server;
 
 /// The README's examples are tests too.

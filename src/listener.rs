@@ -4,7 +4,7 @@
 
 use crate::auth::RETRY_AFTER;
 use crate::config::Rate;
-use crate::connection::Shared;
+use crate::connection::{Current, Shared};
 use crate::handshake::{self, Accepted, Transport};
 use crate::http::Response;
 use crate::limits::{Full, Places, TokenBucket};
@@ -101,8 +101,8 @@ impl Listener {
     }
 
     /// The listener's thread, until [`Listener::stop`].
-    pub(crate) fn run(&self, shared: &Arc<Shared>) {
-        let mut pace = Pace::new(shared.config.accepts_per_second);
+    pub(crate) fn run(&self, current: &Current) {
+        let mut pace = Pace::new(current.get().config.accepts_per_second);
         let mut leaving = Leaving::default();
         while !self.stopping.load(Ordering::Acquire) {
             leaving.forget_expired(Instant::now());
@@ -113,7 +113,7 @@ impl Listener {
             match self.socket.accept() {
                 Ok((socket, peer)) => {
                     pace.accepted(Instant::now());
-                    self.admit(socket, peer, shared, &mut leaving);
+                    self.admit(socket, peer, &current.get(), &mut leaving);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.sleep(leaving.next_expiry(), true),
                 Err(error) if is_of_one_connection(&error) => {}

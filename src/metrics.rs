@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) commands_dropped: Counter,
     pub(crate) strangers_closed: Counter,
     pub(crate) frames_untold: Counter,
+    pub(crate) presence_untold: Counter,
+    pub(crate) presence_log: LogGate,
     pub(crate) untold_log: LogGate,
     closed: Mutex<BTreeMap<u16, u64>>,
 }

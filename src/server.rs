@@ -1,13 +1,13 @@
 //! The composition root: it builds the parts, starts their threads, owns every join, and knows in which order to stop.
 
 use crate::config::{Config, LONGEST};
-use crate::connection::{Ids, Shared};
+use crate::connection::{Current, Ids, Shared};
 use crate::error::Error;
-use crate::handler::Handler;
+use crate::handler::{self, Handler};
 use crate::handshake::Transport;
-use crate::limits::{Admission, Machine, Places, admission, thread_budget};
+use crate::limits::{Admission, Failures, Machine, Places, admission, thread_budget};
 use crate::listener::Listener;
-use crate::metrics::{LogGate, Metrics, Reminders};
+use crate::metrics::Metrics;
 use crate::outbound::flusher::Flusher;
 use crate::router::{self, Handle};
 use crate::threads::{Crew, Fate};
@@ -16,8 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The router and the flusher.
-const CORE_THREADS: usize = 2;
+/// The router, the flusher, and who tells the handler of those who come and go.
+const CORE_THREADS: usize = 3;
 /// Their stack, and that of listeners: the router encodes and sends, nothing of it recurses.
 const CORE_STACK_BYTES: usize = 1 << 20;
 /// How long threads may take to end after their deadlines have passed.
@@ -27,13 +27,13 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// Two servers in one process do not know of each other.
 pub struct Server {
-    shared: Arc<Shared>,
+    current: Arc<Current>,
     listeners: Vec<Arc<Listener>>,
     addresses: Vec<SocketAddr>,
     tcp_addresses: Vec<SocketAddr>,
     places: Arc<Places>,
     admission: Admission,
-    /// The router and the flusher, which outlast all others.
+    /// The threads that outlast all others.
     core: Arc<Crew>,
     fate: Arc<Fate>,
     stopped: bool,
@@ -65,11 +65,11 @@ impl Server {
         let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
         let tcp_addresses = addresses.split_off(config.listen.len());
         let config = Arc::new(config);
-        let (router, inboxes) = router::inboxes(admission.max_connections, config.max_message_bytes);
+        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
         let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
         let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
         let handle = Handle::new(router.clone(), Arc::clone(&flusher), Arc::clone(&metrics), Arc::clone(&fate));
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             config: Arc::clone(&config),
             handler: Arc::new(handler),
             router,
@@ -77,15 +77,17 @@ impl Server {
             flusher,
             crew: Arc::default(),
             metrics,
-            ids: Ids::default(),
-            overload_log: LogGate::default(),
-            reminders: Reminders::default(),
-        });
+            ids: Arc::new(Ids::default()),
+            overload_log: Arc::default(),
+            reminders: Arc::default(),
+            failures: Arc::new(Failures::new(config.auth_failures)),
+            places: Arc::clone(&places),
+        };
         // From here on a failure drops the server, which stops what has been started.
-        let core = Arc::default();
+        let (current, core) = (Arc::new(Current::new(shared)), Arc::default());
         let server =
-            Self { shared, listeners, addresses, tcp_addresses, places, admission, core, fate, stopped: false };
-        server.start(config, inboxes)?;
+            Self { current, listeners, addresses, tcp_addresses, places, admission, core, fate, stopped: false };
+        server.start(config, inboxes, changes)?;
         Ok(server)
     }
 
@@ -110,7 +112,28 @@ impl Server {
     /// A handle, which any thread may keep.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.shared.handle.clone()
+        self.current.get().handle.clone()
+    }
+
+    /// Puts another configuration in force: for connections that come from now on, and for the limits that the router
+    /// keeps. Connections that are there stay as they are. Callable from any thread.
+    ///
+    /// Answers with what it could not change, by the names of the command line: addresses, and what queues and places
+    /// were made for keep their values until a restart.
+    ///
+    /// # Errors
+    /// [`Error::Config`] and [`Error::OpenToAll`], as at the start, and [`Error::Failed`] when the router does not answer;
+    /// then nothing has changed.
+    pub fn reconfigure(&self, mut config: Config) -> Result<Vec<&'static str>, Error> {
+        config.validate()?;
+        let shared = self.current.get();
+        let kept = config.keep_fixed(&shared.config);
+        config.validate()?;
+        guard(&config, shared.handler.authenticates())?;
+        let config = Arc::new(config);
+        shared.router.reconfigure(Arc::clone(&config)).map_err(|error| Error::Failed(error.to_string()))?;
+        self.current.reconfigure(config);
+        Ok(kept)
     }
 
     /// Blocks until the server is asked to stop ([`Handle::stop`]) or fails.
@@ -130,17 +153,21 @@ impl Server {
         self.stop(within)
     }
 
-    fn start(&self, config: Arc<Config>, inboxes: router::Inboxes) -> Result<(), Error> {
+    fn start(&self, config: Arc<Config>, inboxes: router::Inboxes, changes: router::Changes) -> Result<(), Error> {
+        let shared = self.current.get();
         let spawn = |crew: &Arc<Crew>, name: &str, role: &'static str, body: Box<dyn FnOnce() + Send>| {
             let fate = Arc::clone(&self.fate);
             crew.spawn(name, CORE_STACK_BYTES, move || fate.guard(role, body)).map_err(Error::Start)
         };
-        let flusher = Arc::clone(&self.shared.flusher);
+        let (flusher, metrics, handler) =
+            (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics), Arc::clone(&shared.handler));
         spawn(&self.core, "hw-flusher", "the flusher", Box::new(move || flusher.run()))?;
-        spawn(&self.core, "hw-router", "the router", Box::new(move || router::run(&config, &inboxes)))?;
+        let tell = move || handler::tell_presence(&*handler, &changes);
+        spawn(&self.core, "hw-presence", "who tells of presence", Box::new(tell))?;
+        spawn(&self.core, "hw-router", "the router", Box::new(move || router::run(config, inboxes, &metrics)))?;
         for listener in &self.listeners {
-            let (listener, shared) = (Arc::clone(listener), Arc::clone(&self.shared));
-            spawn(&self.shared.crew, "hw-listener", "a listener", Box::new(move || listener.run(&shared)))?;
+            let (listener, current) = (Arc::clone(listener), Arc::clone(&self.current));
+            spawn(&shared.crew, "hw-listener", "a listener", Box::new(move || listener.run(&current)))?;
         }
         Ok(())
     }
@@ -151,7 +178,8 @@ impl Server {
             return Ok(());
         }
         let deadline = Instant::now() + within.min(LONGEST);
-        let Shared { crew, router, flusher, config, .. } = &*self.shared;
+        let shared = self.current.get();
+        let Shared { crew, router, flusher, config, .. } = &*shared;
         // 1. Nobody is accepted any more, and handshakes in progress are refused as draining.
         self.places.close();
         self.listeners.iter().for_each(|listener| listener.stop());
@@ -171,7 +199,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let drain = self.shared.config.drain;
+        let drain = self.current.get().config.drain;
         if let Err(error) = self.stop(drain) {
             log::error!("the shutdown of a dropped server: {error}");
         }

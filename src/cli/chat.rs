@@ -262,8 +262,8 @@ fn event_text(event: &Event) -> String {
 
 fn presence_text(presence: &[Presence]) -> String {
     let one = |presence: &Presence| match presence.connections {
-        0 => format!("* {} is offline", shown(&presence.account)),
-        1 => format!("* {} is online", shown(&presence.account)),
+        _ if !presence.online => format!("* {} is offline", shown(&presence.account)),
+        0 | 1 => format!("* {} is online", shown(&presence.account)),
         n => format!("* {} is online, {n} times", shown(&presence.account)),
     };
     presence.iter().map(one).collect::<Vec<_>>().join("\n")

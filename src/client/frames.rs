@@ -89,7 +89,8 @@ pub(super) fn read(text: &str) -> Option<Told<'_>> {
         "ack" => Told::Ack { id: id?, delivered: fields.delivered? },
         "presence" => {
             let known = |entry: Entry<'_>| {
-                Some(Presence { account: Account::new(&entry.account).ok()?, connections: entry.connections })
+                let account = Account::new(&entry.account).ok()?;
+                Some(Presence { account, online: entry.online, connections: entry.connections })
             };
             Told::Presence { id, accounts: fields.accounts?.into_iter().filter_map(known).collect() }
         }
@@ -137,6 +138,7 @@ struct Fields<'a> {
 struct Entry<'a> {
     #[serde(borrow)]
     account: Cow<'a, str>,
+    online: bool,
     connections: usize,
 }
 
@@ -201,7 +203,7 @@ mod tests {
     fn a_client_reads_what_the_servers_encoder_says() {
         let (id, times) =
             (FrameId::new("7").unwrap(), HeartbeatTimes { interval: Duration::ZERO, timeout: Duration::ZERO });
-        let presence = [Presence { account: account("a"), connections: 2 }];
+        let presence = [Presence { account: account("a"), online: true, connections: 2 }];
         let null = raw("null");
         for (frame, expected) in [
             (
@@ -212,7 +214,7 @@ mod tests {
             (native::ack(&id, 2), r#"Ack { id: "7", delivered: 2 }"#),
             (
                 native::presence(Some(&id), &presence),
-                r#"Presence { id: Some("7"), accounts: [Presence { account: "a", connections: 2 }] }"#,
+                r#"Presence { id: Some("7"), accounts: [Presence { account: "a", online: true, connections: 2 }] }"#,
             ),
             (
                 native::error(None, ErrorCode::BadRequest, "a \"b\""),

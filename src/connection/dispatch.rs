@@ -1,15 +1,17 @@
 //! What a message means: the clocks it touches, the commands it becomes, the answers it gets at once.
 
 use super::heartbeat::{Heartbeat, Sign, times_for};
+use super::opening::instant_of;
 use super::rate::{MessageRate, Verdict as RateVerdict};
 use crate::auth::Permissions;
 use crate::config::{Config, Protocol};
-use crate::handler::{Connection, Handler, Message, Verdict};
+use crate::handler::{Action, Connection, Handler, Message, Verdict};
+use crate::limits::Failures;
 use crate::outbound::Waiting;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
 use crate::protocol::ginchat::{self, ClientMessage};
-use crate::protocol::message::{ClientFrame, ErrorCode, FrameId, Recipients, Room};
+use crate::protocol::message::{Account, ClientFrame, ErrorCode, FrameId, Recipients, Room};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
 use crate::router::Frame;
@@ -24,6 +26,7 @@ use tungstenite::Message as Decoded;
 pub(super) struct Dispatch {
     connection: Connection,
     handler: Arc<dyn Handler>,
+    failures: Arc<Failures>,
     config: Arc<Config>,
     permissions: Permissions,
     rate: MessageRate,
@@ -36,12 +39,13 @@ impl Dispatch {
     pub(super) fn new(
         connection: Connection,
         handler: Arc<dyn Handler>,
+        failures: Arc<Failures>,
         config: Arc<Config>,
         permissions: Permissions,
         now: Instant,
     ) -> Self {
         let rate = MessageRate::new(config.message_rate, now);
-        Self { connection, handler, config, permissions, rate, messages: 0, commands: Vec::new() }
+        Self { connection, handler, failures, config, permissions, rate, messages: 0, commands: Vec::new() }
     }
 
     /// How many messages were received.
@@ -143,16 +147,8 @@ impl Dispatch {
             ClientFrame::Broadcast { content, id } => self.message(None, content, id),
             ClientFrame::Join { room, id } => self.join(room, id),
             ClientFrame::Leave { room, id } => self.commands.push(Command::Leave { room, id }),
-            ClientFrame::Presence { accounts, watch, id } => {
-                if self.permissions.presence {
-                    self.commands.push(Command::Presence { accounts, watch, id });
-                } else {
-                    self.error(id.as_ref(), ErrorCode::PermissionDenied, "this account may not see who is online");
-                }
-            }
-            ClientFrame::Token { id } => {
-                self.error(id.as_ref(), ErrorCode::NotAvailable, "this server does not renew tokens");
-            }
+            ClientFrame::Presence { accounts, watch, id } => self.presence(accounts, watch, id),
+            ClientFrame::Token { token, id } => self.renew(&token.0, id.as_ref(), heartbeat, now),
         }
     }
 
@@ -160,18 +156,22 @@ impl Dispatch {
         if let Some(refusal) = self.forbidden(to.is_none()) {
             return self.error(id.as_ref(), refusal.0, refusal.1);
         }
-        let mut message = Message { to, content: Cow::Borrowed(content) };
+        let action = to.as_ref().map_or(Action::Broadcast, Action::Message);
+        if let Err(why) = self.handler.authorize(&self.connection, &action) {
+            return self.error(id.as_ref(), ErrorCode::PermissionDenied, &why);
+        }
+        let number = format!("{}.{}", self.connection.id(), self.messages);
+        let mut message = Message { id: &number, to, content: Cow::Borrowed(content) };
         match self.handler.message(&self.connection, &mut message) {
             Verdict::Deliver => {}
             Verdict::Consume => return self.acknowledge(id.as_ref()),
             Verdict::Refuse(code, text) => return self.error(id.as_ref(), code, &text),
         }
-        let number = format_args!("{}.{}", self.connection.id(), self.messages).to_string();
         let room = match &message.to {
             Some(Recipients::Room(room)) => Some(room),
             _ => None,
         };
-        let frame = native::message(number, self.connection.account(), room, unix_ms(), &message.content);
+        let frame = native::message(&number, self.connection.account(), room, unix_ms(), &message.content);
         self.commands.push(match message.to {
             Some(to) => Command::Message { to, frame, id },
             None => Command::Broadcast { frame, id },
@@ -194,10 +194,42 @@ impl Dispatch {
         if !self.permissions.join {
             return self.error(id.as_ref(), ErrorCode::PermissionDenied, "this account may not join rooms");
         }
-        match self.handler.join(&self.connection, &room) {
-            Verdict::Deliver => self.commands.push(Command::Join { room, id }),
-            Verdict::Consume => self.acknowledge(id.as_ref()),
-            Verdict::Refuse(code, text) => self.error(id.as_ref(), code, &text),
+        match self.handler.authorize(&self.connection, &Action::Join(&room)) {
+            Ok(()) => self.commands.push(Command::Join { room, id }),
+            Err(why) => self.error(id.as_ref(), ErrorCode::PermissionDenied, &why),
+        }
+    }
+
+    fn presence(&mut self, accounts: Vec<Account>, watch: Option<bool>, id: Option<FrameId>) {
+        if !self.permissions.presence {
+            return self.error(id.as_ref(), ErrorCode::PermissionDenied, "this account may not see who is online");
+        }
+        let action = if watch == Some(true) { Action::Watch(&accounts) } else { Action::Presence(&accounts) };
+        match self.handler.authorize(&self.connection, &action) {
+            Ok(()) => self.commands.push(Command::Presence { accounts, watch, id }),
+            Err(why) => self.error(id.as_ref(), ErrorCode::PermissionDenied, &why),
+        }
+    }
+
+    /// Another token, which may move the end of this connection.
+    fn renew(&mut self, token: &str, id: Option<&FrameId>, heartbeat: &mut Heartbeat, now: Instant) {
+        let address = self.config.limited_address(self.connection.info().address.ip());
+        if self.failures.may_try(address, now).is_err() {
+            return self.error(id, ErrorCode::TooManyRequests, "too many attempts of this address have failed");
+        }
+        match self.handler.renew(&self.connection, token) {
+            Ok(identity) if identity.account == *self.connection.account() => {
+                self.permissions = identity.permissions;
+                heartbeat.expires(instant_of(identity.expires, now));
+                self.acknowledge(id);
+            }
+            Ok(_) => self.error(id, ErrorCode::PermissionDenied, "the token is another account's"),
+            Err(refusal) => {
+                if refusal.is_wrong_proof() {
+                    self.failures.failed(address, now);
+                }
+                self.error(id, refusal.code, &refusal.message);
+            }
         }
     }
 

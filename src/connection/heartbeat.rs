@@ -76,6 +76,8 @@ pub(crate) struct Heartbeat {
     /// Since when a message is being received.
     assembling_since: Option<Instant>,
     lifetime: Option<(Instant, Duration)>,
+    /// When its authentication ends.
+    expires: Option<Instant>,
     idle: [IdleClock; 3],
     pulse: Pulse,
 }
@@ -95,6 +97,7 @@ impl Heartbeat {
             assembly_deadline: config.assembly_deadline,
             assembling_since: None,
             lifetime: config.max_lifetime.map(|lifetime| (accepted, lifetime)),
+            expires: None,
             idle: [clock(IdleKind::Reader, reader), clock(IdleKind::Writer, writer), clock(IdleKind::All, all)],
             pulse: Pulse::default(),
         }
@@ -154,6 +157,11 @@ impl Heartbeat {
         self.times = times;
     }
 
+    /// When the authentication ends, if it does.
+    pub(crate) fn expires(&mut self, at: Option<Instant>) {
+        self.expires = at;
+    }
+
     /// Whether a message is being received, and since when.
     pub(crate) fn assembling(&mut self, since: Option<Instant>) {
         self.assembling_since = since;
@@ -187,8 +195,9 @@ impl Heartbeat {
         number.to_be_bytes()
     }
 
-    fn deadlines(&self) -> [Option<(Instant, CloseKind)>; 3] {
+    fn deadlines(&self) -> [Option<(Instant, CloseKind)>; 4] {
         [
+            self.expires.map(|at| (at, CloseKind::AuthenticationFailed)),
             self.lifetime.map(|(accepted, lifetime)| (accepted + lifetime, CloseKind::LifetimeReached)),
             self.assembling_since.map(|since| (since + self.assembly_deadline, CloseKind::TooSlow)),
             Some((self.last_life + self.times.timeout, CloseKind::HeartbeatTimeout)),
@@ -207,6 +216,7 @@ impl Heartbeat {
                 let pings = if unanswered == 1 { "ping" } else { "pings" };
                 format!("heard {heard} for {silence:.1} s; {unanswered} {pings} unanswered")
             }
+            CloseKind::AuthenticationFailed => "the token has expired".into(),
             CloseKind::TooSlow => format!("a message took longer than {:?}", self.assembly_deadline),
             _ => String::new(),
         };

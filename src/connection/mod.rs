@@ -12,7 +12,7 @@ mod lines;
 mod opening;
 mod rate;
 mod receiver;
-
+mod shared;
 mod websocket;
 
 pub(crate) use heartbeat::{Heartbeat, Sign, Step, bytes_count, times_for};
@@ -21,21 +21,18 @@ pub(crate) use lines::{Lines, TooLong};
 pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
 pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};
+pub(crate) use shared::{Current, Shared};
 pub(crate) use websocket::{Replies, WebSocket};
 
-use crate::config::Config;
-use crate::handler::{Connection, Handler, Idle, IdleAction, IdleKind, Statistics};
+use crate::handler::{Connection, Idle, IdleAction, IdleKind, Statistics};
 use crate::limits::Permit;
-use crate::metrics::{LogGate, Metrics, Reminders};
-use crate::outbound::flusher::Flusher;
 use crate::outbound::{Sent, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::ErrorCode;
 use crate::protocol::native;
 use crate::router::command::Key;
-use crate::router::{Handle, Router, SendError};
-use crate::threads::Crew;
+use crate::router::{Router, SendError};
 use dispatch::Dispatch;
 use inbound::Inbound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,20 +41,6 @@ use std::time::Instant;
 
 /// What one recv brings at most.
 const READ_BUFFER_BYTES: usize = 1536;
-
-/// What all connections of a server share.
-pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
-    pub(crate) handler: Arc<dyn Handler>,
-    pub(crate) router: Router,
-    pub(crate) handle: Handle,
-    pub(crate) flusher: Arc<Flusher>,
-    pub(crate) crew: Arc<Crew>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) ids: Ids,
-    pub(crate) overload_log: LogGate,
-    pub(crate) reminders: Reminders,
-}
 
 /// The life of one connection's thread.
 ///
@@ -222,7 +205,7 @@ impl Life {
         match handed_over {
             Ok(()) => registered.commands += count as u64,
             Err(SendError::Stopped) => self.connection.outbound.close(CloseKind::Internal.into(), Waiting::Drop),
-            Err(SendError::Busy) => {
+            Err(SendError::Busy | SendError::Full) => {
                 let message = format!("the server is overloaded: {count} frames were dropped");
                 let _ = self.connection.outbound.tell(&native::error(None, ErrorCode::NotAvailable, &message));
                 let reason = CloseReason::new(CloseKind::OverCapacity, "the router was busy for 5 s");

@@ -6,7 +6,7 @@ use super::inbound::Inbound;
 use super::receiver::Receiver;
 use super::{Life, Shared};
 use crate::auth::Identity;
-use crate::config::Protocol;
+use crate::config::{LONGEST, Protocol};
 use crate::handler::Connection;
 use crate::limits::Permit;
 use crate::outbound::Outbound;
@@ -63,7 +63,8 @@ impl Admitted {
         let Greeting { first, format, .. } = self.greeting.clone();
         let outbound = self.outbound.unwrap_or_else(|| write_side(&socket, format.clone(), shared));
         let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
-        let heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
+        let mut heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
+        heartbeat.expires(instant_of(self.identity.expires, now));
         let mut greeting = first;
         if config.protocol == Protocol::Native {
             let (id, account) = (connection.id().as_str(), connection.account());
@@ -80,7 +81,14 @@ impl Admitted {
         };
         let life = Life {
             shared: Arc::clone(shared),
-            dispatch: Dispatch::new(connection.clone(), handler, Arc::clone(config), permissions, now),
+            dispatch: Dispatch::new(
+                connection.clone(),
+                handler,
+                Arc::clone(&shared.failures),
+                Arc::clone(config),
+                permissions,
+                now,
+            ),
             connection,
             receiver: Receiver::new(socket),
             inbound: Inbound::new(&format, config, now),
@@ -104,6 +112,12 @@ pub(crate) struct Greeting {
     pub(crate) refuse_by_close: bool,
     /// How everything after it looks.
     pub(crate) format: Format,
+}
+
+/// The instant that a time of day will be; a step of the clock moves it no more.
+pub(super) fn instant_of(time: Option<SystemTime>, now: Instant) -> Option<Instant> {
+    let until = |time: SystemTime| time.duration_since(SystemTime::now()).unwrap_or_default();
+    time.map(|time| now + until(time).min(LONGEST))
 }
 
 /// The write side of a socket that has none yet.

@@ -1,7 +1,9 @@
 //! How much is let in: what the machine bears, how connections share it, and the token bucket behind every rate.
 
+mod failures;
 mod permits;
 
+pub(crate) use failures::Failures;
 pub(crate) use permits::{Full, Permit, Places};
 
 use crate::config::Rate;

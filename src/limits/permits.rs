@@ -100,6 +100,11 @@ impl Places {
         Ok(Permit { places: Arc::clone(self), id, counted })
     }
 
+    /// Whether nobody is let in any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.taken).closed
+    }
+
     /// Lets nobody in any more, and ends those whom the router does not know: their next recv is an end of stream.
     pub(crate) fn close(&self) {
         let mut taken = lock(&self.taken);
@@ -192,7 +197,7 @@ impl Permit {
 
     /// Whether its server lets nobody in any more.
     pub(crate) fn is_server_closed(&self) -> bool {
-        lock(&self.places.taken).closed
+        self.places.is_closed()
     }
 }
 

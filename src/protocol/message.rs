@@ -1,6 +1,7 @@
 //! The vocabulary of the protocol: accounts, rooms, ids, what a client may say and what the server answers.
 
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) const MAX_WATCHED_PER_CONNECTION: usize = 1_024;
 
 /// How many connections may watch one account: each of them is told when it comes and goes.
 pub(crate) const MAX_WATCHERS_PER_ACCOUNT: usize = 1_024;
+/// How many accounts the program may put into rooms, each counted in each of its rooms.
+pub(crate) const MAX_MEMBERSHIPS: usize = 1_000_000;
 /// How many watches a server keeps in all; more than one address can have by default.
 pub(crate) const MAX_WATCHES: usize = 300_000;
 
@@ -178,6 +181,8 @@ pub(crate) enum ClientFrame<'a> {
     },
     /// Renews an expiring authentication.
     Token {
+        /// What proves it.
+        token: Secret<'a>,
         /// Repeated in the answer.
         id: Option<FrameId>,
     },
@@ -201,6 +206,15 @@ pub enum ErrorCode {
     NotAvailable,
     /// 111: faster than the permitted rate.
     TooManyRequests,
+}
+
+/// What proves who somebody is. Its `Debug` does not show it.
+pub(crate) struct Secret<'a>(pub(crate) Cow<'a, str>);
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
 }
 
 impl ErrorCode {
@@ -229,21 +243,16 @@ impl ErrorCode {
     }
 }
 
-/// Whether an account is connected, and how often.
+/// Whether an account is online, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presence {
     /// Whose presence it is.
     pub account: Account,
-    /// How many registered connections it has; it is online when this is not zero.
+    /// Whether it counts as online: it has a connection, or lost its last one less than
+    /// [`Config::offline_grace`](crate::Config::offline_grace) ago.
+    pub online: bool,
+    /// How many registered connections it has: so many a message to it reaches now.
     pub connections: usize,
-}
-
-impl Presence {
-    /// Whether the account has a registered connection.
-    #[must_use]
-    pub fn is_online(&self) -> bool {
-        self.connections > 0
-    }
 }
 
 /// The deadlines that hold for one connection, as its server states them.

@@ -3,15 +3,19 @@
 use super::command::Slot;
 use crate::config::{Config, Rate};
 use crate::limits::TokenBucket;
-use crate::protocol::message::{Account, MAX_WATCHERS_PER_ACCOUNT, MAX_WATCHES, Room};
+use crate::protocol::message::{Account, MAX_MEMBERSHIPS, MAX_WATCHERS_PER_ACCOUNT, MAX_WATCHES, Presence, Room};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// All accounts that somebody has reason to remember.
 #[derive(Default)]
 pub(super) struct Accounts {
     entries: HashMap<Account, Entry>,
-    online: usize,
+    connected: usize,
+    /// Accounts without a connection that still count as online, and until when.
+    departing: BTreeSet<(Instant, Account)>,
+    /// Rooms that accounts were put into, each as often as somebody is in it.
+    memberships: usize,
     /// Watched accounts, each as often as it is watched.
     watches: usize,
     /// Accounts that are remembered for nothing but what they have caused lately: otherwise a new connection would be
@@ -23,6 +27,10 @@ pub(super) struct Accounts {
 struct Entry {
     /// In the order of their registration.
     connections: Vec<Slot>,
+    /// Since its first connection, and until some time after its last.
+    online: bool,
+    /// Until when it is so without a connection.
+    departs: Option<Instant>,
     /// Rooms that the embedding program put the account into, for its later connections too.
     rooms: BTreeSet<Room>,
     watchers: BTreeSet<Slot>,
@@ -32,9 +40,30 @@ struct Entry {
 }
 
 impl Accounts {
-    /// Accounts with at least one connection.
-    pub(super) fn online(&self) -> usize {
-        self.online
+    /// How many have at least one connection.
+    pub(super) fn connected(&self) -> usize {
+        self.connected
+    }
+
+    /// Whether an account is online, and how often.
+    pub(super) fn presence(&self, account: &Account) -> Presence {
+        let entry = self.entries.get(account);
+        Presence {
+            account: account.clone(),
+            online: entry.is_some_and(|entry| entry.online),
+            connections: entry.map_or(0, |entry| entry.connections.len()),
+        }
+    }
+
+    /// Accounts that the program put into a room, in no order.
+    pub(super) fn put_into(&self, room: &Room) -> impl Iterator<Item = &Account> {
+        self.entries.iter().filter(|(_, entry)| entry.rooms.contains(room)).map(|(account, _)| account)
+    }
+
+    /// Accounts that are online or were put into a room, in no order.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Account> {
+        let known = |entry: &Entry| entry.online || !entry.rooms.is_empty();
+        self.entries.iter().filter(move |(_, entry)| known(entry)).map(|(account, _)| account)
     }
 
     /// The connections of an account, oldest first.
@@ -56,30 +85,69 @@ impl Accounts {
     pub(super) fn attach(&mut self, account: &Account, slot: Slot) -> bool {
         let entry = self.entry(account);
         entry.connections.push(slot);
-        let came_online = entry.connections.len() == 1;
-        self.online += usize::from(came_online);
+        let is_first = entry.connections.len() == 1;
+        let departs = entry.departs.take();
+        let came_online = !std::mem::replace(&mut entry.online, true);
+        if let Some(at) = departs {
+            self.departing.remove(&(at, account.clone()));
+        }
+        self.connected += usize::from(is_first);
         came_online
     }
 
-    /// Removes a connection; true when it was the last one.
-    pub(super) fn detach(&mut self, account: &Account, slot: Slot) -> bool {
+    /// Removes a connection; true when the account is offline from now on. Where there is a grace it is so only after
+    /// that, see [`Accounts::depart`].
+    pub(super) fn detach(&mut self, account: &Account, slot: Slot, grace: Duration, now: Instant) -> bool {
         let Some(entry) = self.entries.get_mut(account) else { return false };
         let before = entry.connections.len();
         entry.connections.retain(|other| *other != slot);
-        let went_offline = before == 1 && entry.connections.is_empty();
-        self.online -= usize::from(went_offline);
+        let was_last = before == 1 && entry.connections.is_empty();
+        if was_last && !grace.is_zero() {
+            entry.departs = Some(now + grace);
+            self.departing.insert((now + grace, account.clone()));
+        } else if was_last {
+            entry.online = false;
+        }
+        self.connected -= usize::from(was_last);
+        let went_offline = was_last && grace.is_zero();
         self.forget_if_idle(account);
         went_offline
     }
 
+    /// An account whose grace is over: it is offline from now on.
+    pub(super) fn depart(&mut self, now: Instant) -> Option<Account> {
+        if self.departs_at()? > now {
+            return None;
+        }
+        let (_, account) = self.departing.pop_first()?;
+        if let Some(entry) = self.entries.get_mut(&account) {
+            (entry.online, entry.departs) = (false, None);
+        }
+        self.forget_if_idle(&account);
+        Some(account)
+    }
+
+    /// When the next account is offline, unless it comes back before.
+    pub(super) fn departs_at(&self) -> Option<Instant> {
+        self.departing.first().map(|(at, _)| *at)
+    }
+
+    /// Whether there is room for another account in another room.
+    pub(super) fn may_join(&self) -> bool {
+        self.memberships < MAX_MEMBERSHIPS
+    }
+
     /// Remembers a room for the account; false when it was in it already.
     pub(super) fn join(&mut self, account: &Account, room: Room) -> bool {
-        self.entry(account).rooms.insert(room)
+        let joined = self.entry(account).rooms.insert(room);
+        self.memberships += usize::from(joined);
+        joined
     }
 
     /// Forgets a room of the account; false when it was not in it.
     pub(super) fn leave(&mut self, account: &Account, room: &Room) -> bool {
         let left = self.entries.get_mut(account).is_some_and(|entry| entry.rooms.remove(room));
+        self.memberships -= usize::from(left);
         self.forget_if_idle(account);
         left
     }
@@ -160,7 +228,7 @@ impl Accounts {
 impl Entry {
     /// Whether nothing but its allowance is left to remember.
     fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.rooms.is_empty() && self.watchers.is_empty()
+        !self.online && self.rooms.is_empty() && self.watchers.is_empty()
     }
 }
 
@@ -197,7 +265,6 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn reconnecting_brings_no_new_allowance_and_rested_accounts_are_forgotten() {
@@ -207,13 +274,13 @@ mod tests {
         for slot in 0..3 {
             accounts.attach(&name(0), slot);
             assert_eq!(accounts.spend(&name(0), 6, 1, &config, now), slot == 0, "connection {slot}");
-            accounts.detach(&name(0), slot);
+            accounts.detach(&name(0), slot, Duration::ZERO, now);
         }
         for n in 1..1_000 {
             accounts.attach(&name(n), 0);
             let now = now + n as u32 * Duration::from_millis(10);
             assert!(accounts.spend(&name(n), 1, 1, &config, now));
-            accounts.detach(&name(n), 0);
+            accounts.detach(&name(n), 0, Duration::ZERO, now);
             assert!(accounts.entries.len() < 40, "those of the last 100 ms, and few more");
         }
     }

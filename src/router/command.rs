@@ -1,5 +1,6 @@
 //! What the router is asked to do: by connections in batches, and by everybody else through the control inbox.
 
+use super::state::State;
 use crate::auth::{Identity, Refusal};
 use crate::outbound::Outbound;
 use crate::protocol::close::CloseReason;
@@ -60,6 +61,8 @@ pub(super) enum Effect {
     Close { to: Slot, reason: CloseReason },
     /// Forget its write side: its thread has ended.
     Forget { slot: Slot },
+    /// Tell the program that an account has come or gone.
+    Announce { account: Account, online: bool },
 }
 
 /// What the data inbox carries.
@@ -87,37 +90,18 @@ pub(crate) enum Control {
         reason: CloseReason,
         reply: Sender<usize>,
     },
-    JoinAccount {
-        account: Account,
-        room: Room,
-        reply: Sender<bool>,
-    },
-    LeaveAccount {
-        account: Account,
-        room: Room,
-        reply: Sender<bool>,
-    },
-    Presence {
-        accounts: Vec<Account>,
-        reply: Sender<Vec<Presence>>,
-    },
-    Connections {
-        account: Account,
-        reply: Sender<Vec<ConnectionInfo>>,
-    },
-    Population {
-        reply: Sender<Population>,
-    },
+    /// Whatever else is asked of the state, or done to it, without sending anything.
+    Ask(Question),
     /// No newcomers; everybody is told 1001, behind what waits for them, until `deadline`.
     Drain {
         deadline: Instant,
     },
     /// End the router's thread.
     Stop,
-    /// Whatever a test wants to happen on the router's thread.
-    #[cfg(test)]
-    Run(Box<dyn FnOnce() + Send>),
 }
+
+/// Runs on the router's thread, and sends its answer itself.
+pub(crate) type Question = Box<dyn FnOnce(&mut State) + Send>;
 
 /// A connection that wants to be known.
 pub(crate) struct Registration {
@@ -160,6 +144,15 @@ impl ConnectionId {
     }
 }
 
+/// Any text may be asked for; most are the id of nobody.
+impl std::str::FromStr for ConnectionId {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.into()))
+    }
+}
+
 impl std::fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -172,8 +165,8 @@ impl std::fmt::Display for ConnectionId {
 pub enum Target {
     /// Every connection of these accounts; an account named twice counts once.
     Accounts(Vec<Account>),
-    /// Every connection in this room.
-    Room(Room),
+    /// Every connection in any of these rooms, each once.
+    Rooms(Vec<Room>),
     /// Every connection.
     All,
     /// This one.
@@ -194,7 +187,7 @@ impl From<Vec<Account>> for Target {
 
 impl From<Room> for Target {
     fn from(room: Room) -> Self {
-        Self::Room(room)
+        Self::Rooms(vec![room])
     }
 }
 
@@ -214,6 +207,55 @@ pub struct Reach {
     pub connections: usize,
     /// Accounts that were named but have no connection.
     pub missing: Vec<Account>,
+    /// Rooms that were named but have nobody in them.
+    pub missing_rooms: Vec<Room>,
+}
+
+/// An account has come online, or has gone: its last connection ended, and for
+/// [`Config::offline_grace`](crate::Config::offline_grace) none came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PresenceChange {
+    /// Whose presence has changed.
+    pub account: Account,
+    /// Whether it is online now.
+    pub online: bool,
+    /// When the router noticed.
+    pub at: SystemTime,
+}
+
+/// What is known of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccountInfo {
+    /// Whether it is online, and how often.
+    pub presence: Presence,
+    /// Its connections, oldest first.
+    pub connections: Vec<ConnectionInfo>,
+    /// Rooms that the program put it into, in order.
+    pub rooms: Vec<Room>,
+}
+
+/// What is known of a connection that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionDetail {
+    /// What does not change.
+    pub info: ConnectionInfo,
+    /// The rooms it is in, in order.
+    pub rooms: Vec<Room>,
+}
+
+/// A room that somebody is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomInfo {
+    /// Its name.
+    pub room: Room,
+    /// Accounts with a connection in it.
+    pub accounts: usize,
+    /// Connections in it.
+    pub connections: usize,
 }
 
 /// How many are there.

@@ -11,7 +11,9 @@ mod rooms;
 mod run;
 mod state;
 
-pub use command::{ConnectionId, ConnectionInfo, Reach, Target};
+pub use command::{
+    AccountInfo, ConnectionDetail, ConnectionId, ConnectionInfo, PresenceChange, Reach, RoomInfo, Target,
+};
 pub(crate) use push::checked_content;
 pub use push::{Frame, InvalidPush, Push};
 
@@ -22,9 +24,12 @@ use crate::outbound::Outbound;
 use crate::outbound::flusher::Flusher;
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, Presence, Room};
+use crate::protocol::wire::Bytes;
 use crate::threads::Fate;
 use command::{Command, Control, Data, Key, Population, Registration};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use run::answer;
+use state::State;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +41,8 @@ const MIN_DATA_INBOX: usize = 16;
 const DATA_INBOX_BYTES: usize = 256 << 20;
 /// How long a sender waits for room in the data inbox, and anybody for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many changes of presence may wait for the program: everybody may come and go several times meanwhile.
+const CHANGES: usize = 65_536;
 
 /// The router as the server's own threads see it. Cheap to clone.
 #[derive(Clone)]
@@ -47,17 +54,22 @@ pub(crate) struct Router {
 /// Where the router's thread takes from; passed to [`run`].
 pub(crate) struct Inboxes(run::Inboxes);
 
+/// Who has come and who has gone, in order; its end is that of the router.
+pub(crate) type Changes = Receiver<PresenceChange>;
+
 /// Makes the inboxes. The control inbox holds what all connections together can have in flight, so that no thread has
 /// to wait to be registered, or to be forgotten.
-pub(crate) fn inboxes(max_connections: usize, max_message_bytes: usize) -> (Router, Inboxes) {
+pub(crate) fn inboxes(max_connections: usize, max_message_bytes: usize) -> (Router, Inboxes, Changes) {
     let (data, data_receiver) = bounded((DATA_INBOX_BYTES / max_message_bytes).clamp(MIN_DATA_INBOX, DATA_INBOX));
     let (control, control_receiver) = bounded(2 * max_connections + DATA_INBOX);
-    (Router { data, control }, Inboxes(run::Inboxes { control: control_receiver, data: data_receiver }))
+    let (changes, told) = bounded(CHANGES);
+    let inboxes = run::Inboxes { control: control_receiver, data: data_receiver, changes };
+    (Router { data, control }, Inboxes(inboxes), told)
 }
 
 /// The router's thread.
-pub(crate) fn run(config: &Arc<Config>, inboxes: &Inboxes) {
-    run::run(config, &inboxes.0);
+pub(crate) fn run(config: Arc<Config>, inboxes: Inboxes, metrics: &Arc<Metrics>) {
+    run::run(config, &inboxes.0, metrics);
 }
 
 impl Router {
@@ -103,27 +115,64 @@ impl Router {
         let _ = self.control.send_timeout(Control::Stop, PATIENCE);
     }
 
-    fn push(&self, to: Target, frame: crate::protocol::wire::Bytes) -> Result<Reach, SendError> {
+    fn submit(&self, to: Target, frame: Bytes) -> Result<Pending, SendError> {
         let (reply, reached) = bounded(1);
         self.data.send_timeout(Data::Push { to, frame, reply }, PATIENCE)?;
-        wait_for(&reached)
+        Ok(Pending(reached))
     }
 
-    fn ask<T>(&self, question: impl FnOnce(Sender<T>) -> Control) -> Result<T, SendError> {
+    /// Other limits and times hold for connections that come from now on.
+    ///
+    /// # Errors
+    /// [`SendError`], see [`Handle`].
+    pub(crate) fn reconfigure(&self, config: Arc<Config>) -> Result<(), SendError> {
+        self.ask(|state| state.reconfigure(config))
+    }
+
+    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut State) -> T + Send + 'static) -> Result<T, SendError> {
+        self.ask_within(PATIENCE, question)
+    }
+
+    /// Waits so long for room, and so long for the answer.
+    fn ask_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        question: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Result<T, SendError> {
         let (reply, answered) = bounded(1);
-        self.control.send_timeout(question(reply), PATIENCE)?;
-        wait_for(&answered)
+        let ask = Control::Ask(Box::new(move |state| answer(&reply, question(state))));
+        self.control.send_timeout(ask, patience)?;
+        wait_for(&answered, patience)
+    }
+
+    fn disconnect(&self, target: Target, reason: CloseReason) -> Result<usize, SendError> {
+        let (reply, ended) = bounded(1);
+        self.control.send_timeout(Control::Disconnect { target, reason, reply }, PATIENCE)?;
+        wait_for(&ended, PATIENCE)
     }
 
     #[cfg(test)]
     pub(crate) fn run_in_router(&self, body: impl FnOnce() + Send + 'static) {
-        self.control.send(Control::Run(Box::new(body))).unwrap();
+        self.control.send(Control::Ask(Box::new(|_| body()))).unwrap();
     }
 }
 
-fn wait_for<T>(answered: &Receiver<T>) -> Result<T, SendError> {
+/// A push that the router has, and an answer that it owes.
+pub(crate) struct Pending(Receiver<Reach>);
+
+impl Pending {
+    /// Whom it reached.
+    ///
+    /// # Errors
+    /// [`SendError::Busy`] after 5 s; the push may still happen, and may be waited for again.
+    pub(crate) fn wait(&self) -> Result<Reach, SendError> {
+        wait_for(&self.0, PATIENCE)
+    }
+}
+
+fn wait_for<T>(answered: &Receiver<T>, patience: Duration) -> Result<T, SendError> {
     use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
-    answered.recv_timeout(PATIENCE).map_err(|error| match error {
+    answered.recv_timeout(patience).map_err(|error| match error {
         Timeout => SendError::Busy,
         Disconnected => SendError::Stopped,
     })
@@ -137,6 +186,8 @@ pub enum SendError {
     Busy,
     /// The server has stopped.
     Stopped,
+    /// As many accounts are in as many rooms as the program may put them: a million memberships.
+    Full,
 }
 
 impl fmt::Display for SendError {
@@ -144,6 +195,7 @@ impl fmt::Display for SendError {
         f.write_str(match self {
             Self::Busy => "the server is busy",
             Self::Stopped => "the server has stopped",
+            Self::Full => "the server keeps a million memberships of rooms, and has them",
         })
     }
 }
@@ -176,12 +228,12 @@ impl Handle {
         Self { router, flusher, metrics, fate }
     }
 
-    /// Sends a message to accounts, a room, everybody or one connection; says whom it reached.
+    /// Sends a message to accounts, rooms, everybody or one connection; says whom it reached.
     ///
     /// # Errors
     /// [`SendError`], see above.
     pub fn send(&self, to: impl Into<Target>, push: &Push) -> Result<Reach, SendError> {
-        self.router.push(to.into(), push.frame().clone())
+        self.router.submit(to.into(), push.frame().clone())?.wait()
     }
 
     /// Sends a message of the program's own protocol ([`Protocol::Raw`](crate::Protocol)); says whom it reached.
@@ -189,7 +241,13 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn send_raw(&self, to: impl Into<Target>, frame: Frame<'_>) -> Result<Reach, SendError> {
-        self.router.push(to.into(), frame.encode())
+        self.router.submit(to.into(), frame.encode())?.wait()
+    }
+
+    /// [`Handle::send`] in two steps: an error here means that nothing was sent.
+    #[cfg(feature = "admin")]
+    pub(crate) fn submit(&self, to: Target, push: &Push) -> Result<Pending, SendError> {
+        self.router.submit(to, push.frame().clone())
     }
 
     /// Ends connections with a reason; says how many. What was sent to them before still goes out before the Close if
@@ -198,16 +256,15 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn disconnect(&self, target: impl Into<Target>, reason: CloseReason) -> Result<usize, SendError> {
-        let target = target.into();
-        self.router.ask(|reply| Control::Disconnect { target, reason, reply })
+        self.router.disconnect(target.into(), reason)
     }
 
     /// Puts an account into a room: its connections, and those it opens later. False when it was in it already.
     ///
     /// # Errors
-    /// [`SendError`], see above.
+    /// [`SendError`], see above; [`SendError::Full`] when there is no room for another membership.
     pub fn join(&self, account: Account, room: Room) -> Result<bool, SendError> {
-        self.router.ask(|reply| Control::JoinAccount { account, room, reply })
+        self.router.ask(move |state| state.join_account(&account, &room))?
     }
 
     /// Takes an account, and each of its connections, out of a room. False when it had not been put into it.
@@ -215,7 +272,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn leave(&self, account: Account, room: Room) -> Result<bool, SendError> {
-        self.router.ask(|reply| Control::LeaveAccount { account, room, reply })
+        self.router.ask(move |state| state.leave_account(&account, &room))
     }
 
     /// Who of these is online, in the order asked.
@@ -223,7 +280,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn presence(&self, accounts: Vec<Account>) -> Result<Vec<Presence>, SendError> {
-        self.router.ask(|reply| Control::Presence { accounts, reply })
+        self.router.ask(move |state| state.presence(&accounts))
     }
 
     /// The connections of an account, oldest first.
@@ -231,7 +288,57 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn connections(&self, account: Account) -> Result<Vec<ConnectionInfo>, SendError> {
-        self.router.ask(|reply| Control::Connections { account, reply })
+        self.router.ask(move |state| state.connections_of(&account))
+    }
+
+    /// What is known of an account; one that nobody has heard of is offline.
+    ///
+    /// # Errors
+    /// [`SendError`], see above.
+    pub fn account(&self, account: Account) -> Result<AccountInfo, SendError> {
+        self.router.ask(move |state| state.account_info(&account))
+    }
+
+    /// A connection that is there and not closing.
+    ///
+    /// # Errors
+    /// [`SendError`], see above.
+    pub fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionDetail>, SendError> {
+        self.router.ask(move |state| state.connection_detail(&id))
+    }
+
+    /// Accounts that are online or were put into a room, in the order of their names' bytes: the first `limit` of those
+    /// behind `after`. The last of them is the `after` of the next page.
+    ///
+    /// # Errors
+    /// [`SendError`], see above.
+    pub fn accounts(&self, after: Option<Account>, limit: usize) -> Result<Vec<Presence>, SendError> {
+        self.router.ask(move |state| state.accounts(after.as_ref(), limit))
+    }
+
+    /// Rooms that a connection is in, a page at a time as [`Handle::accounts`].
+    ///
+    /// # Errors
+    /// [`SendError`], see above.
+    pub fn rooms(&self, after: Option<Room>, limit: usize) -> Result<Vec<RoomInfo>, SendError> {
+        self.router.ask(move |state| state.rooms(after.as_ref(), limit))
+    }
+
+    /// The accounts in a room, each with how many of its connections are in it, a page at a time as
+    /// [`Handle::accounts`]; those that were put into it while they are away, too.
+    ///
+    /// # Errors
+    /// [`SendError`], see above.
+    pub fn members(&self, room: Room, after: Option<Account>, limit: usize) -> Result<Vec<Presence>, SendError> {
+        self.router.ask(move |state| state.members(&room, after.as_ref(), limit))
+    }
+
+    /// Asks the router whether it is there, with this much patience.
+    ///
+    /// # Errors
+    /// [`SendError::Busy`] when it did not answer in time, [`SendError::Stopped`] when it is gone.
+    pub fn ping(&self, within: Duration) -> Result<(), SendError> {
+        self.router.ask_within(within, |_| ())
     }
 
     /// How many there are, and what was counted since the start.
@@ -239,7 +346,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn counts(&self) -> Result<Counts, SendError> {
-        let Population { connections, accounts, rooms } = self.router.ask(|reply| Control::Population { reply })?;
+        let Population { connections, accounts, rooms } = self.router.ask(|state| state.population())?;
         let metrics = &self.metrics;
         Ok(Counts {
             connections,
@@ -255,6 +362,7 @@ impl Handle {
             commands_dropped: metrics.commands_dropped.get(),
             strangers_closed: metrics.strangers_closed.get(),
             frames_untold: metrics.frames_untold.get(),
+            presence_untold: metrics.presence_untold.get(),
             closed_by_code: metrics.closed_by_code(),
         })
     }
@@ -301,6 +409,8 @@ pub struct Counts {
     pub strangers_closed: u64,
     /// Frames that a connection was not sent because its dialect has no word for them: errors, above all.
     pub frames_untold: u64,
+    /// Accounts that came or went without the program being told, because it did not keep up.
+    pub presence_untold: u64,
     /// Registered connections that ended, by close code.
     pub closed_by_code: BTreeMap<u16, u64>,
 }

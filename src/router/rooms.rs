@@ -19,6 +19,11 @@ impl Rooms {
         self.members.contains_key(room)
     }
 
+    /// All rooms with their members, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Room, &BTreeSet<Slot>)> {
+        self.members.iter()
+    }
+
     /// The members of a room, in a fixed order.
     pub(super) fn members(&self, room: &Room) -> impl Iterator<Item = Slot> {
         self.members.get(room).into_iter().flatten().copied()

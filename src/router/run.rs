@@ -1,32 +1,37 @@
 //! The router's thread: takes what its inboxes hold, lets the state decide, and sends the outcome.
 
-use super::command::{Control, Data, Effect, Slot};
+use super::command::{Control, Data, Effect, PresenceChange, Slot};
 use super::state::State;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Translator;
+use crate::protocol::message::Account;
 use crate::protocol::wire::Bytes;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
+/// How long the router sleeps at most, for no reason but that a wait has an end.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// How many batches of data are taken before the control inbox is looked at again, and before anything is sent.
 const BATCHES_PER_TURN: usize = 64;
 
-/// The ends of the two inboxes from which the router takes.
+/// The ends of the two inboxes from which the router takes, and where it says who has come and gone.
 pub(super) struct Inboxes {
     pub(super) control: Receiver<Control>,
     pub(super) data: Receiver<Data>,
+    pub(super) changes: Sender<PresenceChange>,
 }
 
 /// The router's thread, from the first registration to `Stop`.
 ///
 /// A panic in the state fails the server: every connection is closed with 1011, and the panic goes on to the caller.
-pub(super) fn run(config: &Arc<Config>, inboxes: &Inboxes) {
-    let mut core = Core::new(config);
+pub(super) fn run(config: Arc<Config>, inboxes: &Inboxes, metrics: &Arc<Metrics>) {
+    let mut core = Core::new(config, inboxes.changes.clone(), Arc::clone(metrics));
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| serve(&mut core, inboxes))) {
         core.fail();
         resume_unwind(panic);
@@ -52,6 +57,7 @@ fn serve(core: &mut Core, inboxes: &Inboxes) {
             }
         }
         core.send_all();
+        let wake = core.depart();
         if idle {
             select! {
                 recv(inboxes.control) -> control => match control {
@@ -66,6 +72,7 @@ fn serve(core: &mut Core, inboxes: &Inboxes) {
                     Ok(data) => core.data(data),
                     Err(_) => return,
                 },
+                default(wake.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()))) => {}
             }
         }
     }
@@ -80,18 +87,31 @@ struct Core {
     pending: Vec<Vec<Bytes>>,
     touched: Vec<Slot>,
     translator: Translator,
+    changes: Sender<PresenceChange>,
+    metrics: Arc<Metrics>,
 }
 
 impl Core {
-    fn new(config: &Arc<Config>) -> Self {
+    fn new(config: Arc<Config>, changes: Sender<PresenceChange>, metrics: Arc<Metrics>) -> Self {
         Self {
-            state: State::new(Arc::clone(config)),
+            state: State::new(config),
             outbounds: Vec::new(),
             effects: Vec::new(),
             pending: Vec::new(),
             touched: Vec::new(),
             translator: Translator::default(),
+            changes,
+            metrics,
         }
+    }
+
+    /// Whoever has been away for long enough is offline. Says when the next one is.
+    fn depart(&mut self) -> Option<Instant> {
+        // Mostly nobody is away, and then no clock is read.
+        self.state.departs_at()?;
+        self.state.depart(Instant::now(), &mut self.effects);
+        self.send_now();
+        self.state.departs_at()
     }
 
     fn data(&mut self, data: Data) {
@@ -111,7 +131,7 @@ impl Core {
         match control {
             Control::Register { registration, outbound, reply } => {
                 // Only the state knows the place; the write side must be there before the greeting is sent.
-                let registered = self.state.register(*registration, &mut self.effects);
+                let registered = self.state.register(*registration, Instant::now(), &mut self.effects);
                 if let Ok(key) = &registered {
                     let end = key.slot as usize + 1;
                     self.outbounds.resize_with(self.outbounds.len().max(end), || None);
@@ -123,17 +143,15 @@ impl Core {
                 self.send_now();
                 answer(&reply, registered);
             }
-            Control::Unregister { key, commands } => self.state.unregister(key, commands, &mut self.effects),
+            Control::Unregister { key, commands } => {
+                self.state.unregister(key, commands, Instant::now(), &mut self.effects);
+            }
             Control::Disconnect { target, reason, reply } => {
-                let ended = self.state.disconnect(&target, &reason, &mut self.effects);
+                let ended = self.state.disconnect(&target, &reason, Instant::now(), &mut self.effects);
                 self.send_now();
                 answer(&reply, ended);
             }
-            Control::JoinAccount { account, room, reply } => answer(&reply, self.state.join_account(&account, &room)),
-            Control::LeaveAccount { account, room, reply } => answer(&reply, self.state.leave_account(&account, &room)),
-            Control::Presence { accounts, reply } => answer(&reply, self.state.presence(&accounts)),
-            Control::Connections { account, reply } => answer(&reply, self.state.connections_of(&account)),
-            Control::Population { reply } => answer(&reply, self.state.population()),
+            Control::Ask(question) => question(&mut self.state),
             Control::Drain { deadline } => {
                 // What was accepted before is delivered before the Close.
                 for data in inboxes.data.try_iter().take(inboxes.data.len()) {
@@ -142,8 +160,6 @@ impl Core {
                 self.drain(deadline);
             }
             Control::Stop => return ControlFlow::Break(()),
-            #[cfg(test)]
-            Control::Run(body) => body(),
         }
         self.send_now();
         ControlFlow::Continue(())
@@ -151,13 +167,13 @@ impl Core {
 
     fn drain(&mut self, deadline: Instant) {
         self.send_now();
-        let slots: Vec<Slot> = self.state.drain().collect();
+        let (slots, now): (Vec<Slot>, _) = (self.state.drain().collect(), Instant::now());
         for slot in slots {
             if let Some(outbound) = &self.outbounds[slot as usize] {
                 outbound.close(CloseKind::GoingAway.into(), Waiting::KeepUntil(deadline));
             }
             // What is pushed from now on reaches nobody, and whoever pushes it must be told so.
-            self.state.detach(slot, &mut self.effects);
+            self.state.detach(slot, now, &mut self.effects);
         }
         // Nobody is left to be told who has gone.
         self.effects.clear();
@@ -180,6 +196,7 @@ impl Core {
                     self.put(to, frame);
                 }
                 Effect::Close { to, reason } => self.close(to, reason),
+                Effect::Announce { account, online } => self.announce(account, online),
                 Effect::Forget { slot } => {
                     self.pending[slot as usize].clear();
                     self.outbounds[slot as usize] = None;
@@ -203,7 +220,7 @@ impl Core {
         while let Some(slot) = self.touched.pop() {
             if self.send(slot).is_err() {
                 // It was cut, perhaps by this very push: nobody shall count it as reachable any longer.
-                self.state.detach(slot, &mut self.effects);
+                self.state.detach(slot, Instant::now(), &mut self.effects);
                 self.sort_effects();
             }
         }
@@ -228,6 +245,16 @@ impl Core {
         }
     }
 
+    fn announce(&self, account: Account, online: bool) {
+        let at = SystemTime::now();
+        if self.changes.try_send(PresenceChange { account, online, at }).is_err() {
+            self.metrics.presence_untold.add(1);
+            if let Some(others) = self.metrics.presence_log.open(Instant::now()) {
+                log::warn!("the program was not told who came or went, nor {others} others: it does not keep up");
+            }
+        }
+    }
+
     fn fail(&self) {
         for outbound in self.outbounds.iter().flatten() {
             outbound.close(CloseKind::Internal.into(), Waiting::Drop);
@@ -236,6 +263,6 @@ impl Core {
 }
 
 /// Answers whoever asked; one that has given up waiting needs no answer.
-fn answer<T>(reply: &Sender<T>, answer: T) {
+pub(super) fn answer<T>(reply: &Sender<T>, answer: T) {
     let _ = reply.try_send(answer);
 }

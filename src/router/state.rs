@@ -3,22 +3,25 @@
 //! Pure: it does no I/O and reads no clock. What is to be done comes out as [`Effect`]s, in order.
 
 mod apply;
+mod questions;
 
+use super::SendError;
 use super::accounts::Accounts;
-use super::command::{ConnectionId, ConnectionInfo, Effect, Key, Population, Reach, Registration, Slot, Target};
+use super::command::{ConnectionId, ConnectionInfo, Effect, Key, Reach, Registration, Slot, Target};
 use super::rooms::Rooms;
 use crate::auth::Refusal;
 use crate::config::{Config, SingleBy, SingleConnection};
 use crate::protocol::close::{CloseKind, CloseReason};
-use crate::protocol::message::{Account, Presence, Room};
+use crate::protocol::message::{Account, Room};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Everything the router knows.
-pub(super) struct State {
+pub(crate) struct State {
     config: Arc<Config>,
     connections: Vec<Option<Connection>>,
     free: Vec<Slot>,
@@ -61,7 +64,12 @@ impl State {
     ///
     /// # Errors
     /// The refusal, when the server is stopping or a limit of the account or the address is reached.
-    pub(super) fn register(&mut self, new: Registration, effects: &mut Vec<Effect>) -> Result<Key, Refusal> {
+    pub(super) fn register(
+        &mut self,
+        new: Registration,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Key, Refusal> {
         self.admit(&new)?;
         let account = new.identity.account.clone();
         let rivals = self.rivals(&new.info);
@@ -86,21 +94,21 @@ impl State {
             self.rooms.join(room, slot);
         }
         if self.accounts.attach(&account, slot) {
-            self.tell_watchers(&account, effects);
+            self.tell_presence(&account, effects);
         }
         // Last, so that the account is never offline in between.
         if self.config.single == SingleConnection::Replace {
-            rivals.into_iter().for_each(|slot| self.end(slot, CloseKind::Replaced.into(), effects));
+            rivals.into_iter().for_each(|slot| self.end(slot, CloseKind::Replaced.into(), now, effects));
         }
         Ok(Key { slot, serial: new.serial })
     }
 
     /// A connection's thread has ended. Commands that it handed over before are still its own.
-    pub(super) fn unregister(&mut self, key: Key, commands: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn unregister(&mut self, key: Key, commands: u64, now: Instant, effects: &mut Vec<Effect>) {
         if self.connection(key).is_none() {
             return;
         }
-        self.detach(key.slot, effects);
+        self.detach(key.slot, now, effects);
         effects.push(Effect::Forget { slot: key.slot });
         if let Some(connection) = self.connection(key) {
             connection.leaves_after = Some(commands);
@@ -118,28 +126,44 @@ impl State {
             let named: BTreeSet<&Account> = named.iter().collect();
             reach.missing = named.difference(&accounts).copied().cloned().collect();
         }
+        if let Target::Rooms(named) = to {
+            let named: BTreeSet<&Room> = named.iter().filter(|room| !self.rooms.exists(room)).collect();
+            reach.missing_rooms = named.into_iter().cloned().collect();
+        }
         effects.extend(slots.into_iter().map(|to| Effect::Send { to, frame: frame.clone() }));
         reach
     }
 
     /// Ends connections; says how many.
-    pub(super) fn disconnect(&mut self, target: &Target, reason: &CloseReason, effects: &mut Vec<Effect>) -> usize {
+    pub(super) fn disconnect(
+        &mut self,
+        target: &Target,
+        reason: &CloseReason,
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
         let slots = self.select(target);
         for slot in &slots {
-            self.end(*slot, reason.clone(), effects);
+            self.end(*slot, reason.clone(), now, effects);
         }
         slots.len()
     }
 
     /// Puts an account into a room: its connections, and those that come later. False when it was in it already.
-    pub(super) fn join_account(&mut self, account: &Account, room: &Room) -> bool {
+    ///
+    /// # Errors
+    /// When as many accounts are in as many rooms as may be.
+    pub(super) fn join_account(&mut self, account: &Account, room: &Room) -> Result<bool, SendError> {
+        if !self.accounts.may_join() {
+            return Err(SendError::Full);
+        }
         for slot in self.accounts.connections(account) {
             self.rooms.join(room, *slot);
             if let Some(Some(connection)) = self.connections.get_mut(*slot as usize) {
                 connection.rooms.insert(room.clone(), false);
             }
         }
-        self.accounts.join(account, room.clone())
+        Ok(self.accounts.join(account, room.clone()))
     }
 
     /// Takes an account, and each of its connections, out of a room. False when it had not been put into it.
@@ -153,22 +177,21 @@ impl State {
         self.accounts.leave(account, room)
     }
 
-    pub(super) fn presence(&self, accounts: &[Account]) -> Vec<Presence> {
-        accounts.iter().map(|account| self.presence_of(account)).collect()
+    /// Other limits and times hold from now on.
+    pub(super) fn reconfigure(&mut self, config: Arc<Config>) {
+        self.config = config;
     }
 
-    /// The connections of an account, oldest first.
-    pub(super) fn connections_of(&self, account: &Account) -> Vec<ConnectionInfo> {
-        let slots = self.accounts.connections(account).iter();
-        slots.filter_map(|slot| Some(self.at(*slot)?.info.clone())).collect()
-    }
-
-    pub(super) fn population(&self) -> Population {
-        Population {
-            connections: self.connections.iter().flatten().filter(|connection| connection.attached).count(),
-            accounts: self.accounts.online(),
-            rooms: self.rooms.len(),
+    /// Accounts whose last connection ended long enough ago are offline.
+    pub(super) fn depart(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        while let Some(account) = self.accounts.depart(now) {
+            self.tell_presence(&account, effects);
         }
+    }
+
+    /// When [`State::depart`] has something to do next.
+    pub(super) fn departs_at(&self) -> Option<Instant> {
+        self.accounts.departs_at()
     }
 
     /// Refuses newcomers from now on and names those who are there.
@@ -178,7 +201,7 @@ impl State {
     }
 
     /// Takes a connection that is closing out of everything through which it could be reached.
-    pub(super) fn detach(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+    pub(super) fn detach(&mut self, slot: Slot, now: Instant, effects: &mut Vec<Effect>) {
         let Some(Some(connection)) = self.connections.get_mut(slot as usize) else { return };
         if !std::mem::replace(&mut connection.attached, false) {
             return;
@@ -190,8 +213,8 @@ impl State {
         for watched in std::mem::take(&mut connection.watching) {
             self.accounts.unwatch(&watched, slot);
         }
-        if self.accounts.detach(&account, slot) {
-            self.tell_watchers(&account, effects);
+        if self.accounts.detach(&account, slot, self.config.offline_grace, now) {
+            self.tell_presence(&account, effects);
         }
     }
 
@@ -236,7 +259,10 @@ impl State {
                 let accounts: BTreeSet<&Account> = accounts.iter().collect();
                 accounts.into_iter().flat_map(|account| self.accounts.connections(account)).copied().collect()
             }
-            Target::Room(room) => self.rooms.members(room).collect(),
+            Target::Rooms(rooms) => {
+                let slots: BTreeSet<Slot> = rooms.iter().flat_map(|room| self.rooms.members(room)).collect();
+                slots.into_iter().collect()
+            }
             Target::All => {
                 let attached = |connection: &Option<Connection>| connection.as_ref().is_some_and(|c| c.attached);
                 (0..)
@@ -252,21 +278,21 @@ impl State {
         }
     }
 
-    fn end(&mut self, slot: Slot, reason: CloseReason, effects: &mut Vec<Effect>) {
-        self.detach(slot, effects);
+    fn end(&mut self, slot: Slot, reason: CloseReason, now: Instant, effects: &mut Vec<Effect>) {
+        self.detach(slot, now, effects);
         effects.push(Effect::Close { to: slot, reason });
     }
 
-    fn tell_watchers(&self, account: &Account, effects: &mut Vec<Effect>) {
+    /// Tells watchers and the program of an account that has come online or gone.
+    fn tell_presence(&self, account: &Account, effects: &mut Vec<Effect>) {
+        let presence = self.accounts.presence(account);
+        let online = presence.online;
         let mut watchers = self.accounts.watchers(account).peekable();
         if watchers.peek().is_some() {
-            let frame = native::presence(None, &[self.presence_of(account)]);
+            let frame = native::presence(None, &[presence]);
             effects.extend(watchers.map(|to| Effect::Send { to, frame: frame.clone() }));
         }
-    }
-
-    fn presence_of(&self, account: &Account) -> Presence {
-        Presence { account: account.clone(), connections: self.accounts.connections(account).len() }
+        effects.push(Effect::Announce { account: account.clone(), online });
     }
 
     fn place(&mut self, connection: Connection) -> Slot {

@@ -34,7 +34,7 @@ fn a_router_that_panics_fails_the_server_and_tells_every_connection() {
     let address = server.local_addrs()[0];
     let mut clients: Vec<_> = (0..5).map(|n| connect(&server, &format!("u{n}"))).collect();
 
-    server.shared.router.run_in_router(|| panic!("on purpose"));
+    server.current.get().router.run_in_router(|| panic!("on purpose"));
 
     assert_eq!(server.wait().unwrap_err().to_string(), "the router panicked: on purpose");
     for client in &mut clients {
@@ -53,7 +53,7 @@ fn a_client_for_whom_the_router_has_no_room_is_told_and_others_stay() {
     let server = start();
     let (mut flooding, mut quiet) = (connect(&server, "flooding"), connect(&server, "quiet"));
     let (release, held) = crossbeam_channel::bounded::<()>(0);
-    server.shared.router.run_in_router(move || {
+    server.current.get().router.run_in_router(move || {
         // Until the test lets it go on, by dropping the other end.
         let _ = held.recv();
     });

@@ -92,7 +92,7 @@ fn presence_pushes_and_refusals_are_events() {
     assert_eq!(alice.presence(&[account("alice"), account("bob")]).map(online), Ok(vec![1, 0]));
     assert_eq!(alice.watch(&[account("bob")]).map(online), Ok(vec![0]));
     let bob = connect(&server, "bob");
-    assert!(matches!(event(&alice), Event::Presence(news) if news[0].is_online() && news[0].account == account("bob")));
+    assert!(matches!(event(&alice), Event::Presence(news) if news[0].online && news[0].account == account("bob")));
     alice.unwatch(&[account("bob")]).unwrap();
     bob.close();
     server.handle().send(account("alice"), &Push::new("notice", &"hello").unwrap()).unwrap();
@@ -130,7 +130,7 @@ fn after_a_restart_of_the_server_clients_are_back_in_their_rooms() {
     let carol = connect(&server, "carol");
     let mut seen = false;
     while !seen {
-        seen = matches!(event(&alice), Event::Presence(news) if news[0].is_online());
+        seen = matches!(event(&alice), Event::Presence(news) if news[0].online);
     }
     drop(carol);
 }
@@ -417,7 +417,7 @@ fn any_account_name_reaches_the_server() {
     let client = connect(&server, name);
     let presence = client.presence(&[account(name)]).unwrap();
     assert_eq!(presence[0].account, Account::new(name).unwrap());
-    assert!(presence[0].is_online());
+    assert!(presence[0].online);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use crate::handlers::Tokens;
 use crate::raw::Peer;
-use crate::support::{Client, account, address, config, configured, eventually, serve, serve_with};
+use crate::support::{
+    Client, account, address, config, configured, eventually, exchange, serve, serve_with, upgrade_request,
+};
 use heartwire::{
     Account, Anonymous, CloseKind, CloseReason, Config, Connection, Error, Frame, Handler, InvalidPush, Push, Room,
     SendError, Server, Target,
@@ -230,4 +232,33 @@ fn asking_a_server_to_stop_ends_the_wait_of_its_owner() {
         waiting.join().unwrap().unwrap();
     });
     let _still_serving = Client::connect(&server, "a");
+}
+
+#[test]
+fn another_configuration_holds_for_those_who_come_and_costs_nobody_his_connection() {
+    let server = serve(configured(|config| config.max_per_account = Some(1)));
+    let mut early = Client::connect(&server, "a");
+    let wanted = |change: &dyn Fn(&mut Config)| {
+        configured(|config| {
+            config.listen = server.local_addrs().to_vec();
+            change(config);
+        })
+    };
+    let wrong = server.reconfigure(wanted(&|config| config.path = "nowhere".into())).unwrap_err();
+    assert!(wrong.is_configuration(), "{wrong}");
+    let kept = server.reconfigure(wanted(&|config| {
+        config.max_per_account = Some(2);
+        config.path = "/elsewhere".into();
+        config.message_rate = None;
+        config.queue_bytes *= 2;
+        config.listen.push(([127, 0, 0, 1], 0).into());
+    }));
+    assert_eq!(kept.unwrap(), ["listen", "queue-bytes"]);
+    let mut late = Client::open(address(&server), "/elsewhere?user_id=a", "");
+    assert_eq!(late.json()["type"], "register");
+    let response = exchange(address(&server), upgrade_request("/elsewhere?user_id=a", ""));
+    assert!(response.starts_with("HTTP/1.1 429 "), "the new limit: {response}");
+    assert!(exchange(address(&server), upgrade_request("/ws?user_id=b", "")).starts_with("HTTP/1.1 404 "));
+    assert_eq!(late.ask(json!({ "type": "message", "to": ["a"], "content": 1 }))["delivered"], 1);
+    assert_eq!(early.json()["content"], 1);
 }

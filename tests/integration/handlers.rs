@@ -2,13 +2,14 @@
 
 use crate::raw::{self, Peer};
 use crate::support::{Client, account, address, config, configured, eventually, exchange, serve_with, upgrade_request};
+use heartwire::config::Rate;
 use heartwire::{
-    CloseReason, Config, Connection, ErrorCode, Frame, Handler, Identity, Idle, IdleAction, Message, Permissions,
-    Protocol, Push, Recipients, Refusal, Request, Room, Server, Statistics, Target, Verdict,
+    Action, CloseReason, Config, Connection, ErrorCode, Frame, Handler, Identity, Idle, IdleAction, Message,
+    Permissions, Protocol, Push, Recipients, Refusal, Request, Room, Server, Statistics, Target, Verdict,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Panics wherever the account's name or the content says so, and counts the ends that it is told of.
 #[derive(Clone, Default)]
@@ -36,9 +37,11 @@ impl Handler for Panics {
         Verdict::Deliver
     }
 
-    fn join(&self, connection: &Connection, _: &Room) -> Verdict {
-        Self::panic_if(connection, "join");
-        Verdict::Deliver
+    fn authorize(&self, connection: &Connection, action: &Action<'_>) -> Result<(), String> {
+        if matches!(action, Action::Join(_)) {
+            Self::panic_if(connection, "join");
+        }
+        Ok(())
     }
 
     fn frame(&self, connection: &Connection, frame: Frame<'_>) {
@@ -142,8 +145,7 @@ impl Handler for Censor {
             r#""consume""# => return Verdict::Consume,
             r#""refuse""# => return Verdict::Refuse(ErrorCode::PermissionDenied, "not that word".into()),
             r#""change""# => {
-                let too_deep: serde_json::Value =
-                    serde_json::from_str(&format!("{}{}", "[".repeat(64), "]".repeat(64))).unwrap();
+                let too_deep: Value = serde_json::from_str(&format!("{}{}", "[".repeat(64), "]".repeat(64))).unwrap();
                 assert!(message.set_content(&too_deep).is_err(), "not every client could parse it");
                 message.set_content(&json!({ "changed": true })).unwrap();
             }
@@ -153,11 +155,16 @@ impl Handler for Censor {
         Verdict::Deliver
     }
 
-    fn join(&self, _: &Connection, room: &Room) -> Verdict {
-        match room.as_str() {
-            "consumed" => Verdict::Consume,
-            "refused" => Verdict::Refuse(ErrorCode::NotAvailable, "closed today".into()),
-            _ => Verdict::Deliver,
+    fn authorize(&self, _: &Connection, action: &Action<'_>) -> Result<(), String> {
+        match action {
+            Action::Join(room) if room.as_str() == "refused" => Err("closed today".into()),
+            Action::Message(Recipients::Accounts(to)) if to.iter().any(|to| to.as_str() == "refused") => {
+                Err("not to them".into())
+            }
+            Action::Watch(accounts) if accounts.iter().any(|account| account.as_str() == "refused") => {
+                Err("not them".into())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -181,14 +188,23 @@ fn the_handlers_verdict_decides_what_becomes_of_a_message() {
 }
 
 #[test]
-fn the_handlers_verdict_decides_who_joins_a_room() {
+fn the_handler_decides_who_joins_writes_and_watches() {
     let server = serve_with(config(), Censor);
     let mut client = Client::connect(&server, "a");
-    assert_eq!(client.ask(json!({ "type": "join", "room": "refused" }))["error"]["code"], 108);
-    assert_eq!(client.ask(json!({ "type": "join", "room": "consumed" }))["type"], "ack");
+    let mut ask = |frame: Value| client.ask(frame);
+    assert_eq!(ask(json!({ "type": "join", "room": "refused" }))["error"]["code"], 103);
     assert_eq!(server.handle().counts().unwrap().rooms, 0);
-    assert_eq!(client.ask(json!({ "type": "join", "room": "open" }))["type"], "ack");
+    assert_eq!(ask(json!({ "type": "join", "room": "open" }))["type"], "ack");
     assert_eq!(server.handle().counts().unwrap().rooms, 1);
+    let to_the_refused = json!({ "type": "message", "to": ["a", "refused"], "content": 1 });
+    assert_eq!(
+        ask(to_the_refused)["error"],
+        json!({ "code": 103, "reason": "permission_denied", "message": "not to them" })
+    );
+    let mut watch = json!({ "type": "presence", "accounts": ["refused"], "watch": true });
+    assert_eq!(ask(watch.clone())["error"]["code"], 103);
+    watch["watch"] = json!(false);
+    assert_eq!(ask(watch)["type"], "presence");
 }
 
 /// Knows two tokens: one for a member of the staff room, and one that may only listen.
@@ -244,4 +260,73 @@ fn an_identity_says_in_which_rooms_a_connection_is_and_what_it_may_do() {
     assert_eq!(boss.ask(json!({ "type": "broadcast", "content": 0 }))["delivered"], 1, "the first that it got");
     let response = exchange(address(&server), upgrade_request("/ws?token=guess", ""));
     assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
+}
+
+/// Tokens are `ACCOUNT SECONDS`: whose, and for how long.
+struct Expiring;
+
+fn identity_of(token: &str) -> Result<Identity, Refusal> {
+    let wrong = || Refusal::unauthorized("that is no token");
+    let (name, seconds) = token.split_once('-').ok_or_else(wrong)?;
+    let mut identity = Identity::new(account(name));
+    let seconds = seconds.parse().map_err(|_| wrong())?;
+    identity.expires = Some(SystemTime::now() + Duration::from_secs(seconds));
+    Ok(identity)
+}
+
+impl Handler for Expiring {
+    fn authenticates(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, request: &Request) -> Result<Identity, Refusal> {
+        identity_of(request.token().unwrap_or_default())
+    }
+
+    fn renew(&self, _: &Connection, token: &str) -> Result<Identity, Refusal> {
+        identity_of(token)
+    }
+}
+
+#[test]
+fn a_token_ends_its_connection_unless_it_is_renewed() {
+    let server = serve_with(config(), Expiring);
+    let (mut renewed, mut forgetful) = (with_token(&server, "a-1"), with_token(&server, "a-1"));
+    assert_eq!(renewed.ask(json!({ "type": "token", "token": "b-3600" }))["error"]["code"], 103, "another account's");
+    assert_eq!(renewed.ask(json!({ "type": "token", "token": "guess" }))["error"]["code"], 101);
+    assert_eq!(renewed.ask(json!({ "type": "token", "token": "a-3600" }))["type"], "ack");
+    assert_eq!(forgetful.close_frame(), (4500, "authentication failed: the token has expired".into()));
+    forgetful.expect_end();
+    assert_eq!(renewed.ask(json!({ "type": "presence", "accounts": [] }))["type"], "presence", "it lives on");
+    assert_eq!(renewed.ask(json!({ "type": "token", "token": "a-0" }))["type"], "ack");
+    assert_eq!(renewed.close_frame().0, 4500);
+}
+
+#[test]
+fn who_guesses_is_throttled_and_those_who_know_elsewhere_are_not() {
+    let burst = 5;
+    let throttled = |config: &mut Config| {
+        config.auth_failures = Some(Rate { per_second: 1, burst });
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    };
+    let server = serve_with(configured(throttled), Expiring);
+    let attempt = |token: &str, from: u32| {
+        let headers = format!("X-Forwarded-For: 192.0.2.{from}\r\n");
+        exchange(address(&server), upgrade_request(&format!("/ws?token={token}&refuse=http"), &headers))
+    };
+    let guesses: Vec<String> = (0..100).map(|n| attempt(&format!("guess{n}"), 1)).collect();
+    let count = |status: &str| guesses.iter().filter(|response| response.starts_with(status)).count();
+    assert!(count("HTTP/1.1 401 ") >= burst as usize && count("HTTP/1.1 429 ") > 50, "{guesses:#?}");
+    let refused = guesses.iter().find(|response| response.starts_with("HTTP/1.1 429 ")).unwrap();
+    assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+    let mut somebody = Client::open(address(&server), "/ws?token=a-60", "X-Forwarded-For: 192.0.2.2\r\n");
+    assert_eq!(somebody.json()["account"], "a");
+    for n in 0..=burst {
+        let answer = somebody.ask(json!({ "type": "token", "token": "guess" }));
+        assert_eq!(answer["error"]["code"], if n < burst { 101 } else { 111 }, "attempt {n}");
+    }
+    eventually("patience helps", || {
+        let headers = "X-Forwarded-For: 192.0.2.1\r\n";
+        exchange(address(&server), upgrade_request("/ws?token=none&refuse=http", headers)).starts_with("HTTP/1.1 401 ")
+    });
 }

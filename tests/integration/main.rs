@@ -10,6 +10,7 @@
 //! | `architecture` | the layer table, and what no source file may do |
 //! | `handshake` | every refusal; Host, Origin, proxies, subprotocols |
 //! | `messages` | the native protocol between connections: delivery, rooms, presence, order |
+//! | `presence` | who has come and gone: once for each account |
 //! | `tcp` | raw TCP: `hello`, lines, clients without an account, their deadlines and limits |
 //! | `ginchat` | the dialect beside the native protocol, in all directions |
 //! | `heartbeats` | deadlines seen from outside: silence, chatter, dribble, negotiation |
@@ -42,6 +43,7 @@ mod heartbeats;
 mod lines;
 mod messages;
 mod overload;
+mod presence;
 mod process;
 mod raw;
 mod scale;

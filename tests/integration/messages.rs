@@ -5,6 +5,7 @@ use crate::support::{Client, account, address, config, configured, eventually, s
 use heartwire::{Push, Server};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::Duration;
 use tungstenite::Message;
 
 /// What every `register` and `heartbeat` frame holds for the clients of older push servers.
@@ -260,7 +261,7 @@ fn a_broadcast_reaches_all_others_where_it_is_turned_on() {
 
 #[test]
 fn presence_is_answered_and_a_watch_tells_of_changes_until_it_ends() {
-    let server = serve(config());
+    let server = serve(configured(|config| config.offline_grace = Duration::ZERO));
     let mut watcher = Client::connect(&server, "a");
     let of_b = |connections: usize| json!([{ "account": "b", "online": connections > 0, "connections": connections }]);
     let answer = watcher.ask(json!({ "type": "presence", "accounts": ["b"], "watch": true }));

@@ -35,7 +35,7 @@ impl Listener {
     fn start(server: &Server, account: &str, arguments: &[&str]) -> Self {
         let mut child = to(server, &[&["listen", "--as", account], arguments].concat()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let is_online = || server.handle().presence(vec![crate::support::account(account)]).unwrap()[0].is_online();
+        let is_online = || server.handle().presence(vec![crate::support::account(account)]).unwrap()[0].online;
         eventually("the listener is online", is_online);
         Self { child, lines }
     }
@@ -79,7 +79,7 @@ fn what_others_say_comes_out_while_it_waits() {
     let mut chat = to(&server, &["chat", "--as", "alice", "--to", "bob", "--wait", "1h"]);
     let mut chat = chat.spawn().unwrap();
     let mut lines = BufReader::new(chat.stdout.take().unwrap());
-    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].is_online());
+    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].online);
     let mut bob = Client::connect(&server, "bob");
     let mut line = String::new();
     for (content, expected) in [(json!("two\nlines"), "\"two\\nlines\"\n"), (json!([1]), "[1]\n"), (json!("ü"), "ü\n")]
@@ -137,7 +137,7 @@ fn who_is_told_not_to_come_back_ends_with_the_reason() {
 fn what_a_server_says_drives_no_terminal() {
     let server = serve(config());
     let mut bob = to(&server, &["listen", "--as", "bob"]).spawn().unwrap();
-    eventually("bob is online", || server.handle().presence(vec![account("bob")]).unwrap()[0].is_online());
+    eventually("bob is online", || server.handle().presence(vec![account("bob")]).unwrap()[0].online);
     let reason = CloseReason::application(4503, "\u{1b}[31mred\nline").unwrap();
     assert_eq!(server.handle().disconnect(account("bob"), reason).unwrap(), 1);
     bob.stdin.take();
@@ -150,7 +150,7 @@ fn what_a_server_says_drives_no_terminal() {
 fn who_is_told_not_to_come_back_reads_no_further_line() {
     let server = serve(config());
     let mut chat = to(&server, &["chat", "--as", "alice", "--to", "bob"]).spawn().unwrap();
-    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].is_online());
+    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].online);
     let reason = CloseReason::application(4503, "maintenance").unwrap();
     assert_eq!(server.handle().disconnect(account("alice"), reason).unwrap(), 1);
     let mut input = chat.stdin.take().unwrap();
@@ -169,7 +169,7 @@ fn the_longest_wait_is_no_failure() {
     let server = serve(config());
     let mut chat = to(&server, &["chat", "--as", "alice", "--to", "bob", "--wait", "500000000000y"]).spawn().unwrap();
     drop(chat.stdin.take());
-    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].is_online());
+    eventually("alice is online", || server.handle().presence(vec![account("alice")]).unwrap()[0].online);
     let reason = CloseReason::application(4503, "maintenance").unwrap();
     assert_eq!(server.handle().disconnect(account("alice"), reason).unwrap(), 1);
     let output = chat.wait_with_output().unwrap();
@@ -182,7 +182,7 @@ fn the_longest_wait_is_no_failure() {
 fn a_second_signal_ends_a_listener_whose_output_is_stuck() {
     let server = serve(config());
     let mut bob = to(&server, &["listen", "--as", "bob"]).spawn().unwrap();
-    eventually("bob is online", || server.handle().presence(vec![account("bob")]).unwrap()[0].is_online());
+    eventually("bob is online", || server.handle().presence(vec![account("bob")]).unwrap()[0].online);
     // More than a pipe holds.
     let push = Push::new("chunk", &"x".repeat(200_000)).unwrap();
     assert_eq!(server.handle().send(account("bob"), &push).unwrap().connections, 1);

@@ -1,6 +1,8 @@
 //! What a client says: from text to [`ClientFrame`], with a stack and a memory that no text can stretch.
 
-use crate::protocol::message::{Account, ClientFrame, FrameId, InvalidName, MAX_ACCOUNTS_PER_FRAME, Recipients, Room};
+use crate::protocol::message::{
+    Account, ClientFrame, FrameId, InvalidName, MAX_ACCOUNTS_PER_FRAME, Recipients, Room, Secret,
+};
 use crate::protocol::scan::{ScanError, scan};
 use crate::protocol::text::Text;
 use serde::Deserialize;
@@ -90,8 +92,8 @@ impl<'a> Fields<'a> {
                 Ok(ClientFrame::Presence { accounts, watch: self.watch, id })
             }
             "token" => {
-                self.token.ok_or(Fault::Rule("`token` is missing"))?;
-                Ok(ClientFrame::Token { id })
+                let Text(token) = self.token.ok_or(Fault::Rule("`token` is missing"))?;
+                Ok(ClientFrame::Token { token: Secret(token), id })
             }
             "hello" => Err(Fault::Rule("`hello` is not needed here: this connection has its account")),
             _ => Err(Fault::UnknownType(self.kind.0)),

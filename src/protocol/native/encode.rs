@@ -240,7 +240,7 @@ fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S:
 fn as_presences<S: Serializer>(list: &[Presence], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(list.iter().map(|presence| PresenceOf {
         account: presence.account.as_str(),
-        online: presence.is_online(),
+        online: presence.online,
         connections: presence.connections,
     }))
 }

@@ -17,15 +17,18 @@ fn the_server_writes_the_golden_frames() {
     let (alice, bob, carol) = (account("alice"), account("bob"), account("carol"));
     let times = HeartbeatTimes { interval: Duration::from_secs(25), timeout: Duration::from_secs(60) };
     let odd = raw("{ \"b\" : [1, 2.50, \"\\u00e9\"] }");
-    let online = Presence { account: bob.clone(), connections: 2 };
-    let (gone, never) = (Presence { account: bob, connections: 0 }, Presence { account: carol, connections: 0 });
+    let online = Presence { account: bob.clone(), online: true, connections: 2 };
+    let (gone, leaving) = (
+        Presence { account: bob, online: false, connections: 0 },
+        Presence { account: carol, online: true, connections: 0 },
+    );
     let frames = [
         register("c-1", &alice, times, Duration::from_secs(5)),
         heartbeat(times),
         message("m-1", &alice, None, 1_700_000_000_000, &odd),
         message("m\"2", &account("\"al\\ice\""), Some(&Room::new("lobby").unwrap()), 0, &raw("null")),
         ack(&id("a-1"), 2),
-        presence(Some(&id("p-1")), &[online, never]),
+        presence(Some(&id("p-1")), &[online, leaving]),
         presence(None, &[gone]),
         presence(Some(&id("")), &[]),
         error(Some(&id("e-1")), ErrorCode::BadRequest, "unknown type \"x\""),

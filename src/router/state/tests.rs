@@ -2,14 +2,15 @@
 
 use super::*;
 use crate::auth::Identity;
-use crate::protocol::message::{FrameId, MAX_ROOMS, MAX_ROOMS_PER_CONNECTION, MAX_WATCHED_PER_CONNECTION, Recipients};
+use crate::protocol::message::{FrameId, MAX_ROOMS, MAX_ROOMS_PER_CONNECTION, Recipients};
 use crate::protocol::wire;
-use crate::router::command::Command;
+use crate::router::command::{Command, Population};
 use serde_json::Value;
 use std::time::Duration;
 use std::time::Instant;
 
 mod model;
+mod presence;
 mod random;
 
 const CLIENT: &str = "192.0.2.1:4000";
@@ -58,6 +59,7 @@ fn read(effects: &[Effect]) -> Vec<(Slot, String)> {
         Effect::Greet { to, greeting } => greeting.iter().map(|frame| (*to, short(frame))).collect(),
         Effect::Close { to, reason } => vec![(*to, format!("close {}", reason.code()))],
         Effect::Forget { slot } => vec![(*slot, "forget".into())],
+        Effect::Announce { .. } => Vec::new(),
     };
     effects.iter().flat_map(read).collect()
 }
@@ -84,21 +86,21 @@ struct Fixture {
 
 impl Fixture {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
+        let mut config = Config { offline_grace: Duration::ZERO, ..Config::default() };
         change(&mut config);
         Self { state: State::new(Arc::new(config)), effects: Vec::new(), serial: 0, now: Instant::now() }
     }
 
     fn try_connect(&mut self, identity: Identity, address: Option<IpAddr>) -> Result<Key, Refusal> {
         self.serial += 1;
-        self.state.register(registration(self.serial, identity, address), &mut self.effects)
+        self.state.register(registration(self.serial, identity, address), self.now, &mut self.effects)
     }
 
     fn try_connect_device(&mut self, name: &str, device: &str) -> Result<Key, Refusal> {
         self.serial += 1;
         let mut new = registration(self.serial, Identity::new(account(name)), None);
         new.info.device = device.into();
-        self.state.register(new, &mut self.effects)
+        self.state.register(new, self.now, &mut self.effects)
     }
 
     /// Connects and forgets what followed from it.
@@ -122,7 +124,7 @@ impl Fixture {
     }
 
     fn unregister(&mut self, key: Key, commands: u64) -> Vec<(Slot, String)> {
-        self.state.unregister(key, commands, &mut self.effects);
+        self.state.unregister(key, commands, self.now, &mut self.effects);
         self.seen()
     }
 }
@@ -185,7 +187,7 @@ fn only_members_send_to_a_room() {
 #[test]
 fn a_connection_joins_64_rooms_beside_those_it_was_put_into() {
     let mut f = Fixture::new(|_| ());
-    f.state.join_account(&account("alice"), &room("by the program"));
+    assert_eq!(f.state.join_account(&account("alice"), &room("by the program")), Ok(true));
     let mut identity = Identity::new(account("alice"));
     identity.rooms = vec![room("by the handler")];
     let alice = f.try_connect(identity, None).unwrap();
@@ -253,43 +255,6 @@ fn reconnecting_does_not_renew_what_an_account_may_cause() {
     f.now += Duration::from_secs(1);
     let alice = f.connect("alice");
     assert_eq!(f.apply(alice, say(&["bob"], "later")).len(), 2);
-}
-
-#[test]
-fn a_connection_watches_1024_accounts_and_what_is_refused_changes_nothing() {
-    let mut f = Fixture::new(|_| ());
-    let alice = f.connect("alice");
-    let names: Vec<_> = (0..=MAX_WATCHED_PER_CONNECTION).map(|n| account(&n.to_string())).collect();
-    let watch = |names: &[Account]| Command::Presence { accounts: names.to_vec(), watch: Some(true), id: id() };
-    let most = &names[..MAX_WATCHED_PER_CONNECTION];
-    assert!(f.apply(alice, watch(most))[0].1.starts_with("presence id"));
-    assert_eq!(f.apply(alice, watch(&names[1..])), each([(alice, "error id 106")]));
-    assert!(f.apply(alice, watch(most))[0].1.starts_with("presence id"), "whom it watches already does not count");
-    f.connect("1024");
-    assert_eq!(f.state.accounts.watchers(&names[MAX_WATCHED_PER_CONNECTION]).count(), 0);
-    f.apply(alice, Command::Presence { accounts: names[..1].to_vec(), watch: Some(false), id: None });
-    assert!(f.apply(alice, watch(&names[MAX_WATCHED_PER_CONNECTION..]))[0].1.starts_with("presence id"));
-}
-
-#[test]
-fn watchers_hear_of_an_accounts_first_connection_and_of_its_last() {
-    let mut f = Fixture::new(|_| ());
-    let watcher = f.connect("alice");
-    let question = Command::Presence { accounts: accounts(&["bob", "alice"]), watch: Some(true), id: id() };
-    assert_eq!(f.apply(watcher, question), each([(watcher, "presence id bob=0 alice=1")]));
-    let connect = |f: &mut Fixture| {
-        let key = f.try_connect(Identity::new(account("bob")), None).unwrap();
-        let seen = f.seen().into_iter().filter(|(to, _)| *to == watcher.slot).map(|(_, what)| what);
-        (key, seen.collect::<Vec<_>>())
-    };
-    let (first, seen) = connect(&mut f);
-    assert_eq!(seen, ["presence - bob=1"]);
-    let (second, seen) = connect(&mut f);
-    assert!(seen.is_empty());
-    assert_eq!(f.unregister(first, 0), each([(first, "forget")]));
-    assert_eq!(f.unregister(second, 0), each([(watcher, "presence - bob=0"), (second, "forget")]));
-    f.apply(watcher, Command::Presence { accounts: accounts(&["bob"]), watch: Some(false), id: None });
-    assert!(connect(&mut f).1.is_empty());
 }
 
 #[test]
@@ -401,10 +366,15 @@ fn a_push_says_whom_it_reached_and_who_is_missing() {
         let reach = f.state.push(&target, &wire::text_frame("p"), &mut f.effects);
         (reach, f.seen().into_iter().map(|(slot, _)| slot).collect::<Vec<_>>())
     };
-    let reach = |accounts: usize, connections: usize, missing: Vec<Account>| Reach { accounts, connections, missing };
+    let reach = |accounts: usize, connections: usize, missing: Vec<Account>| Reach {
+        accounts,
+        connections,
+        missing,
+        ..Reach::default()
+    };
     let named = Target::Accounts(accounts(&["zoe", "bob", "eve", "bob"]));
     assert_eq!(push(named), (reach(1, 2, accounts(&["eve", "zoe"])), vec![bob.slot, second.slot]));
-    assert_eq!(push(Target::Room(room("r"))), (reach(1, 1, vec![]), vec![bob.slot]));
+    assert_eq!(push(room("r").into()), (reach(1, 1, vec![]), vec![bob.slot]));
     assert_eq!(push(Target::All), (reach(2, 3, vec![]), vec![alice.slot, bob.slot, second.slot]));
     assert_eq!(push(Target::Connection(ConnectionId("c-1".into()))), (reach(1, 1, vec![]), vec![alice.slot]));
     assert_eq!(push(Target::Connection(ConnectionId("c-9".into()))), (reach(0, 0, vec![]), vec![]));

@@ -73,7 +73,7 @@ impl Both {
     fn target(&self, to: &To) -> Target {
         match to {
             To::Accounts(mask) => Target::Accounts(masked_accounts(*mask)),
-            To::Room(n) => Target::Room(room(ROOMS[*n])),
+            To::Room(n) => room(ROOMS[*n]).into(),
             To::All => Target::All,
             To::Connection(who) => {
                 let serial = self.live.get(who % self.live.len().max(1)).map_or(0, |(key, _)| key.serial);
@@ -90,7 +90,7 @@ impl Both {
             Event::Unregister { who } => {
                 if let Some(key) = pick(*who) {
                     let (key, commands) = self.live.remove(keys.iter().position(|other| *other == key).unwrap());
-                    self.state.unregister(key, commands, &mut self.effects);
+                    self.state.unregister(key, commands, self.now, &mut self.effects);
                     self.model.unregister(key);
                 }
             }
@@ -117,7 +117,7 @@ impl Both {
             Event::Disconnect(to) => {
                 let (target, slots) = (self.target(to), self.model.select(to, &keys));
                 let reason = CloseKind::Disconnected.into();
-                assert_eq!(self.state.disconnect(&target, &reason, &mut self.effects), slots.len());
+                assert_eq!(self.state.disconnect(&target, &reason, self.now, &mut self.effects), slots.len());
                 for slot in slots {
                     self.model.detach(slot);
                     self.model.tell(slot, "close 4503");
@@ -127,7 +127,7 @@ impl Both {
             Event::LeaveAccount { account, room } => self.leave_account(ACCOUNTS[*account], ROOMS[*room]),
             Event::Detach { who } => {
                 if let Some(key) = pick(*who) {
-                    self.state.detach(key.slot, &mut self.effects);
+                    self.state.detach(key.slot, self.now, &mut self.effects);
                     self.model.detach(key.slot);
                 }
             }
@@ -152,7 +152,7 @@ impl Both {
         let limited_address = address.map(|host| IpAddr::from([192, 0, 2, host]));
         let new = registration(self.serial, identity, limited_address);
         let (refuses, free) = (self.model.refuses(name, address), self.state.free.clone());
-        match self.state.register(new, &mut self.effects) {
+        match self.state.register(new, self.now, &mut self.effects) {
             Ok(key) => {
                 assert_eq!((refuses, key.serial), (None, self.serial));
                 assert!(self.model.members.iter().all(|member| member.key.slot != key.slot), "a place is given twice");
@@ -192,7 +192,7 @@ impl Both {
     fn join_account(&mut self, name: &str, into: &str) {
         let pair = (name.to_owned(), into.to_owned());
         let new = !self.model.account_rooms.contains(&pair);
-        assert_eq!(self.state.join_account(&account(name), &room(into)), new);
+        assert_eq!(self.state.join_account(&account(name), &room(into)), Ok(new));
         self.model.account_rooms.extend(new.then_some(pair));
         for member in self.model.members.iter_mut().filter(|m| m.attached && m.account == name) {
             member.rooms.push(into.to_owned());
@@ -294,6 +294,7 @@ fn some_config() -> impl Strategy<Value = Config> {
     let limit = |most: u32| prop::option::of(1..most);
     (single, limit(4), limit(6), limit(8), limit(40)).prop_map(
         |(single, per_account, per_address, deliveries, bytes)| Config {
+            offline_grace: Duration::ZERO,
             single,
             max_per_account: per_account.map(|n| n as usize),
             max_per_address: per_address.map(|n| n as usize),

@@ -1,0 +1,72 @@
+//! What the connections of a server have in common, and how that changes while they are there.
+
+use super::Ids;
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::limits::{Failures, Places};
+use crate::metrics::{LogGate, Metrics, Reminders};
+use crate::outbound::flusher::Flusher;
+use crate::router::{Handle, Router};
+use crate::threads::{Crew, lock};
+use std::sync::{Arc, Mutex};
+
+/// What all connections of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) router: Router,
+    pub(crate) handle: Handle,
+    pub(crate) flusher: Arc<Flusher>,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ids: Arc<Ids>,
+    pub(crate) overload_log: Arc<LogGate>,
+    pub(crate) reminders: Arc<Reminders>,
+    /// Who has failed to authenticate how often.
+    pub(crate) failures: Arc<Failures>,
+    pub(crate) places: Arc<Places>,
+}
+
+impl Shared {
+    fn reconfigured(&self, config: Arc<Config>) -> Self {
+        let same_rate = self.config.auth_failures == config.auth_failures;
+        Self {
+            failures: if same_rate {
+                Arc::clone(&self.failures)
+            } else {
+                Arc::new(Failures::new(config.auth_failures))
+            },
+            config,
+            handler: Arc::clone(&self.handler),
+            router: self.router.clone(),
+            handle: self.handle.clone(),
+            flusher: Arc::clone(&self.flusher),
+            crew: Arc::clone(&self.crew),
+            metrics: Arc::clone(&self.metrics),
+            ids: Arc::clone(&self.ids),
+            overload_log: Arc::clone(&self.overload_log),
+            reminders: Arc::clone(&self.reminders),
+            places: Arc::clone(&self.places),
+        }
+    }
+}
+
+/// What is shared by connections that come now: a new configuration puts another in its place, and those that are there
+/// keep what they came with.
+pub(crate) struct Current(Mutex<Arc<Shared>>);
+
+impl Current {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Mutex::new(Arc::new(shared)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Shared> {
+        Arc::clone(&lock(&self.0))
+    }
+
+    /// The same server with another configuration.
+    pub(crate) fn reconfigure(&self, config: Arc<Config>) {
+        let mut shared = lock(&self.0);
+        *shared = Arc::new(shared.reconfigured(config));
+    }
+}
