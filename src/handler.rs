@@ -153,6 +153,25 @@ impl Request {
         }
     }
 
+    /// All that [`Request::query`] finds, by their names.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let (head, hello) = match &self.words {
+            Words::Upgrade { head, .. } => (Some(head.parameters()), None),
+            Words::Hello { .. } => (None, Some(["device", "user_id"])),
+        };
+        let hello = hello.into_iter().flatten().filter_map(|name| Some((name, self.query(name)?)));
+        head.into_iter().flatten().chain(hello)
+    }
+
+    /// All headers, those of one name in their order; names are lower case, values need not be text. None on raw TCP.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let head = match &self.words {
+            Words::Upgrade { head, .. } => Some(head),
+            Words::Hello { .. } => None,
+        };
+        head.into_iter().flat_map(|head| head.headers()).map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
     /// A header; the first where it is repeated.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -9,19 +9,18 @@ mod hello;
 
 use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::config::{Config, Protocol, ProxyProtocol};
-use crate::connection::{self, Admitted, Greeting, Received, Receiver, Shared};
+use crate::connection::{self, Accepted, Admitted, Greeting, Receiver, RequestError, RequestReader, Shared};
 use crate::handler::{Request, Words};
-use crate::http::{Head, HeadReader, Response, check_get, check_upgrade, host_allowed, origin_allowed};
-use crate::limits::Permit;
+use crate::http::{Head, Response, check_get, check_upgrade, origin_allowed};
 use crate::page;
 use crate::printable::Printable;
 use crate::protocol::close::CloseKind;
 use crate::protocol::format::Format;
 use crate::protocol::message::{ErrorCode, device_label};
 use crate::protocol::wire::Bytes;
-use crate::proxy::{self, ProxyHeader};
+use crate::proxy;
 use ::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,14 +28,6 @@ use tungstenite::handshake::server::{create_response, write_response};
 
 /// The subprotocol that this server speaks.
 const SUBPROTOCOL: &str = "heartwire.v1";
-
-/// A socket that was just accepted.
-pub(crate) struct Accepted {
-    pub(crate) socket: Arc<TcpStream>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) at: Instant,
-    pub(crate) permit: Arc<Permit>,
-}
 
 /// What the clients of one listening address speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +78,7 @@ fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
     let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
     match rejection {
         Rejection::Refused(refusal, greeting) => {
-            connection::refuse(&mut receiver, &outbound, &refusal, greeting.as_ref(), shared);
+            connection::refuse(&mut receiver, &outbound, &refusal, Some(&greeting), shared);
         }
         Rejection::Answered(response) => {
             if response.status() != 200 {
@@ -103,7 +94,7 @@ fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
 /// Why this request opens no connection.
 enum Rejection {
     /// Not let in; told by a Close where the greeting says so.
-    Refused(Refusal, Option<Greeting>),
+    Refused(Refusal, Greeting),
     /// Not a WebSocket request, or not a well-formed one.
     Answered(Response),
     /// The peer has left.
@@ -116,14 +107,20 @@ impl From<Response> for Rejection {
     }
 }
 
+impl From<RequestError> for Rejection {
+    fn from(error: RequestError) -> Self {
+        error.response().map_or(Self::Gone, Self::Answered)
+    }
+}
+
 fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
     let config = &*shared.config;
     let deadline = accepted.at + config.handshake_deadline;
-    let mut reader = Reader::new(accepted, deadline);
+    let mut reader = RequestReader::new(accepted, deadline);
     let announced = reader.proxy_header(accepted.peer, config)?;
-    let (head, received) = reader.head()?;
+    let head = reader.head()?;
     let client = client_address(accepted.peer, announced, Some(&head), config);
-    check_host(&head, shared)?;
+    connection::check_host(&head, shared)?;
     check_request(&head, config)?;
     let Some(dialect) = Dialect::at(head.path(), config) else {
         return Err(page::response(head.path(), &config.path).into());
@@ -135,7 +132,7 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     let token = head.bearer_token().map_err(|error| error.response())?.map(str::to_owned);
     let words = Words::Upgrade { head: Box::new(head), account: dialect.account_parameter() };
     let identity = authenticate(&Request { words, client, token }, deadline, shared)
-        .map_err(|refusal| Rejection::Refused(refusal, Some(greeting.clone())))?;
+        .map_err(|refusal| Rejection::Refused(refusal, greeting.clone()))?;
     if dialect == Dialect::Ginchat {
         greeting.format = Format::Ginchat(identity.account.clone());
     }
@@ -149,7 +146,7 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
         promise,
         greeting,
         outbound: None,
-        received,
+        received: reader.into_parts().1,
     })
 }
 
@@ -167,67 +164,6 @@ fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
     }
 }
 
-/// Reads from a socket until an absolute deadline.
-struct Reader<'a> {
-    permit: &'a Permit,
-    receiver: Receiver,
-    deadline: Instant,
-    /// Received, but not used yet.
-    unused: Vec<u8>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(accepted: &'a Accepted, deadline: Instant) -> Self {
-        let receiver = Receiver::new(Arc::clone(&accepted.socket));
-        Self { permit: &accepted.permit, receiver, deadline, unused: Vec::new() }
-    }
-
-    /// The header that a trusted proxy sends first, where it is one and does; the client that it names.
-    fn proxy_header(&mut self, peer: SocketAddr, config: &Config) -> Result<Option<IpAddr>, Rejection> {
-        if config.proxy_protocol == ProxyProtocol::Off || !config.trusts(peer.ip()) {
-            return Ok(None);
-        }
-        let mut bytes = Vec::new();
-        loop {
-            match proxy::parse_v2(&bytes) {
-                Ok(ProxyHeader::Done { client, length }) => {
-                    self.unused = bytes.split_off(length);
-                    return Ok(client);
-                }
-                Ok(ProxyHeader::Incomplete) => bytes.extend_from_slice(&self.more()?),
-                Err(error) => return Err(bad_request(&format!("PROXY header: {error}")).into()),
-            }
-        }
-    }
-
-    /// The request's head, and what came behind it.
-    fn head(&mut self) -> Result<(Head, Vec<u8>), Rejection> {
-        let mut head = HeadReader::new();
-        let mut bytes = std::mem::take(&mut self.unused);
-        loop {
-            if !bytes.is_empty()
-                && let Some(complete) = head.push(&bytes).map_err(|error| error.response())?
-            {
-                return Ok(complete);
-            }
-            bytes = self.more()?;
-        }
-    }
-
-    fn more(&mut self) -> Result<Vec<u8>, Rejection> {
-        let mut buffer = [0; 2 << 10];
-        match self.receiver.receive(&mut buffer, self.deadline) {
-            Received::Bytes(n) => Ok(buffer[..n].to_vec()),
-            Received::Nothing => Err(Response::refusal(408, ErrorCode::BadRequest, "the request took too long").into()),
-            // The server ends handshakes by shutting their read side when it stops.
-            Received::End if self.permit.is_server_closed() => {
-                Err(Rejection::Refused(Refusal::draining(RETRY_AFTER), None))
-            }
-            Received::End => Err(Rejection::Gone),
-        }
-    }
-}
-
 fn client_address(peer: SocketAddr, announced: Option<IpAddr>, head: Option<&Head>, config: &Config) -> SocketAddr {
     let client = match (announced, config.proxy_protocol, head) {
         (Some(client), ..) => client,
@@ -237,19 +173,6 @@ fn client_address(peer: SocketAddr, announced: Option<IpAddr>, head: Option<&Hea
         _ => return peer,
     };
     if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) }
-}
-
-/// A page on a name that somebody else's DNS points at loopback must not reach the server there.
-fn check_host(head: &Head, shared: &Shared) -> Result<(), Rejection> {
-    let host = head.header("host").unwrap_or_default();
-    if host_allowed(host, &shared.config.hosts) {
-        return Ok(());
-    }
-    if shared.reminders.due(&format!("host {host}"), Instant::now()) {
-        log::warn!("refused a request for host {}: --host allows a name", Printable(host));
-    }
-    let message = "this server does not know itself by that Host; its option --host adds a name";
-    Err(Response::refusal(403, ErrorCode::PermissionDenied, message).into())
 }
 
 fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {

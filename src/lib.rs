@@ -50,7 +50,11 @@
 //! What is deliberately absent: an async runtime, `unsafe`, compression, TLS, history. `docs/architecture.md` says why.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod auth;
+#[cfg(any(feature = "auth", feature = "back-end"))]
+pub mod authenticators;
 pub mod client;
 pub mod config;
 mod connection;
@@ -63,6 +67,8 @@ mod limits;
 mod listener;
 mod metrics;
 mod outbound;
+#[cfg(feature = "back-end")]
+mod outgoing;
 mod page;
 mod printable;
 mod protocol;
@@ -70,6 +76,8 @@ mod proxy;
 mod router;
 mod server;
 mod threads;
+#[cfg(feature = "back-end")]
+pub mod webhook;
 
 pub use auth::{Identity, Permissions, Refusal};
 pub use config::{Config, Protocol};

@@ -2,16 +2,20 @@
 //!
 //! It never dies of an error: where the system has no descriptors left it waits, 10 ms at first and a second at most.
 
+#[cfg(feature = "admin")]
+use crate::admin::{self, Admin};
 use crate::auth::RETRY_AFTER;
 use crate::config::Rate;
-use crate::connection::{Current, Shared};
-use crate::handshake::{self, Accepted, Transport};
+use crate::connection::{Accepted, Current, Shared};
+use crate::handshake::{self, Transport};
 use crate::http::Response;
-use crate::limits::{Full, Places, TokenBucket};
+use crate::limits::{Full, Permit, Places, TokenBucket};
 use crate::metrics::LogGate;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::line;
 use crate::protocol::message::ErrorCode;
+#[cfg(feature = "admin")]
+use crate::threads::Crew;
 use crate::threads::{Wake, poll_timeout};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -35,14 +39,31 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// large for the C library to give it to a connection afterwards (glibc reuses up to four times what is asked for): an
 /// idle connection would keep resident what the handshake before it had touched.
 const HANDSHAKE_STACKS: usize = 8;
+/// The stack of a thread that answers over HTTP: a body is parsed on it, at most 64 levels deep.
+#[cfg(feature = "admin")]
+const ADMIN_STACK_BYTES: usize = 1 << 20;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// How long somebody who asks over HTTP waits for a place before being refused.
+#[cfg(feature = "admin")]
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Who comes in at an address, and where their threads belong.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// Clients, on threads of the server's crew.
+    Clients(Transport),
+    /// A back end or an operator, on threads that outlast those.
+    #[cfg(feature = "admin")]
+    Admin(Arc<Admin>, Arc<Crew>),
+}
 
 /// One listening address.
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    transport: Transport,
+    door: Door,
     wake: Wake,
     stopping: AtomicBool,
     places: Arc<Places>,
@@ -55,7 +76,7 @@ impl Listener {
     /// stay unacknowledged, and little unsent memory.
     pub(crate) fn bind(
         address: SocketAddr,
-        transport: Transport,
+        door: Door,
         unacknowledged: Duration,
         places: Arc<Places>,
     ) -> io::Result<Self> {
@@ -76,7 +97,7 @@ impl Listener {
         let socket = TcpListener::from(socket);
         Ok(Self {
             address: socket.local_addr()?,
-            transport,
+            door,
             socket,
             wake: Wake::new()?,
             stopping: AtomicBool::new(false),
@@ -130,21 +151,16 @@ impl Listener {
 
     fn admit(&self, socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, leaving: &mut Leaving) {
         let now = Instant::now();
-        shared.metrics.accepted.add(1);
         // Linux does not hand this flag down; others do.
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nonblocking(false);
         let socket = Arc::new(socket);
-        let why = match self.places.enter(&socket, shared.config.limited_address(peer.ip())) {
+        let why = match self.enter(&socket, peer, shared) {
             Ok(permit) => {
                 let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit: Arc::new(permit) };
-                let (transport, for_thread) = (self.transport, Arc::clone(shared));
-                let stack_bytes = HANDSHAKE_STACKS * shared.config.stack_bytes;
-                let shake_hands = move || handshake::run(&accepted, transport, &for_thread);
-                let started = shared.crew.spawn("hw-handshake", stack_bytes, shake_hands);
-                match started {
+                match self.start(accepted, shared) {
                     Ok(()) => return,
-                    Err(error) => format!("no thread for a handshake: {error}"),
+                    Err(error) => format!("no thread for it: {error}"),
                 }
             }
             Err(Full::Connections) => "as many connections as there may be".into(),
@@ -152,11 +168,41 @@ impl Listener {
             Err(Full::Address) => "as many handshakes in progress as one address may have".into(),
             Err(Full::Closed) => "the server is stopping".into(),
         };
-        shared.metrics.refused.add(1);
+        if matches!(self.door, Door::Clients(_)) {
+            shared.metrics.refused.add(1);
+        }
         if let Some(others) = self.refused_log.open(now) {
             log::warn!("refused {peer}, and {others} others: {why}");
         }
-        leaving.refuse(socket, &no_room(self.transport), now);
+        leaving.refuse(socket, &no_room(&self.door), now);
+    }
+
+    fn enter(&self, socket: &Arc<TcpStream>, peer: SocketAddr, shared: &Shared) -> Result<Permit, Full> {
+        match &self.door {
+            Door::Clients(_) => {
+                shared.metrics.accepted.add(1);
+                self.places.enter(socket, shared.config.limited_address(peer.ip()))
+            }
+            // Requests are short: the next place is soon free, and those who come meanwhile wait in the backlog.
+            #[cfg(feature = "admin")]
+            Door::Admin(..) => self.places.enter_until(socket, Instant::now() + PATIENCE),
+        }
+    }
+
+    fn start(&self, accepted: Accepted, shared: &Arc<Shared>) -> io::Result<()> {
+        let for_thread = Arc::clone(shared);
+        match &self.door {
+            Door::Clients(transport) => {
+                let (transport, stack_bytes) = (*transport, HANDSHAKE_STACKS * shared.config.stack_bytes);
+                let shake_hands = move || handshake::run(&accepted, transport, &for_thread);
+                shared.crew.spawn("hw-handshake", stack_bytes, shake_hands)
+            }
+            #[cfg(feature = "admin")]
+            Door::Admin(admin, crew) => {
+                let admin = Arc::clone(admin);
+                crew.spawn("hw-admin", ADMIN_STACK_BYTES, move || admin::run(&accepted, &for_thread, &admin))
+            }
+        }
     }
 
     /// Sleeps until something happens: the deadline, a connection to accept, a stop.
@@ -209,14 +255,12 @@ impl Pace {
 }
 
 /// What those are told for whom there is no place.
-fn no_room(transport: Transport) -> Vec<u8> {
+fn no_room(door: &Door) -> Vec<u8> {
     let (code, message) = (ErrorCode::NotAvailable, "the server takes no further connection now");
-    match transport {
-        Transport::WebSocket => {
-            Response::error(503, code.code(), code.reason(), message).retry_after(RETRY_AFTER).to_bytes()
-        }
-        Transport::Lines => line::close(&CloseReason::new(CloseKind::OverCapacity, message)).to_vec(),
+    if let Door::Clients(Transport::Lines) = door {
+        return line::close(&CloseReason::new(CloseKind::OverCapacity, message)).to_vec();
     }
+    Response::error(503, code.code(), code.reason(), message).retry_after(RETRY_AFTER).to_bytes()
 }
 
 /// Refused sockets: they got an answer, and a moment to read it before the close, which would otherwise be a reset.

@@ -1,12 +1,15 @@
 //! The composition root: it builds the parts, starts their threads, owns every join, and knows in which order to stop.
 
+#[cfg(feature = "admin")]
+mod admin;
+
 use crate::config::{Config, LONGEST};
 use crate::connection::{Current, Ids, Shared};
 use crate::error::Error;
 use crate::handler::{self, Handler};
 use crate::handshake::Transport;
 use crate::limits::{Admission, Failures, Machine, Places, admission, thread_budget};
-use crate::listener::Listener;
+use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
 use crate::outbound::flusher::Flusher;
 use crate::router::{self, Handle};
@@ -33,6 +36,8 @@ pub struct Server {
     tcp_addresses: Vec<SocketAddr>,
     places: Arc<Places>,
     admission: Admission,
+    #[cfg(feature = "admin")]
+    admin: admin::AdminSide,
     /// The threads that outlast all others.
     core: Arc<Crew>,
     fate: Arc<Fate>,
@@ -49,8 +54,10 @@ impl Server {
         config.validate()?;
         guard(&config, handler.authenticates())?;
         let doors = doors(&config);
-        let fixed_threads = CORE_THREADS + doors.len();
-        let admission = admission(config.max_connections, &thread_budget(&Machine::read()), fixed_threads)
+        let (fixed_threads, budget) = (CORE_THREADS + doors.len(), thread_budget(&Machine::read()));
+        #[cfg(feature = "admin")]
+        let fixed_threads = fixed_threads + admin::threads(&config, &budget);
+        let admission = admission(config.max_connections, &budget, fixed_threads)
             .map_err(|error| Error::NoRoom(error.to_string()))?;
         log::debug!("{admission}");
         let places = Arc::new(Places::new(&admission, config.max_per_address));
@@ -58,12 +65,14 @@ impl Server {
         let listeners = doors
             .into_iter()
             .map(|(address, transport)| {
-                let listener = Listener::bind(address, transport, unacknowledged, Arc::clone(&places));
+                let listener = Listener::bind(address, Door::Clients(transport), unacknowledged, Arc::clone(&places));
                 listener.map(Arc::new).map_err(|error| Error::Listen(address, error))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
         let tcp_addresses = addresses.split_off(config.listen.len());
+        #[cfg(feature = "admin")]
+        let admin = admin::AdminSide::bind(&config, &budget)?;
         let config = Arc::new(config);
         let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
         let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
@@ -85,8 +94,19 @@ impl Server {
         };
         // From here on a failure drops the server, which stops what has been started.
         let (current, core) = (Arc::new(Current::new(shared)), Arc::default());
-        let server =
-            Self { current, listeners, addresses, tcp_addresses, places, admission, core, fate, stopped: false };
+        let server = Self {
+            current,
+            listeners,
+            addresses,
+            tcp_addresses,
+            places,
+            admission,
+            #[cfg(feature = "admin")]
+            admin,
+            core,
+            fate,
+            stopped: false,
+        };
         server.start(config, inboxes, changes)?;
         Ok(server)
     }
@@ -101,6 +121,13 @@ impl Server {
     #[must_use]
     pub fn local_tcp_addrs(&self) -> &[SocketAddr] {
         &self.tcp_addresses
+    }
+
+    /// Where it listens for a back end and an operator, likewise.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub fn local_admin_addrs(&self) -> Vec<SocketAddr> {
+        self.admin.addresses()
     }
 
     /// How many connections it bears, and which limit decided that; its `Display` also says how to raise it.
@@ -169,6 +196,8 @@ impl Server {
             let (listener, current) = (Arc::clone(listener), Arc::clone(&self.current));
             spawn(&shared.crew, "hw-listener", "a listener", Box::new(move || listener.run(&current)))?;
         }
+        #[cfg(feature = "admin")]
+        self.admin.start(&self.current, &self.fate)?;
         Ok(())
     }
 
@@ -186,12 +215,15 @@ impl Server {
         // 2. The router refuses registrations and tells every connection 1001, behind what waits for it.
         router.drain(deadline);
         // 3. Peers answer and leave; the flusher cuts off those that have not by the deadline.
-        let connections_left = crew.wait_until(deadline + config.linger + GRACE);
-        // 4. The core ends, which by now has nobody left to serve.
+        let threads_left = crew.wait_until(deadline + config.linger + GRACE);
+        // 4. Nobody can ask how it goes any more.
+        #[cfg(feature = "admin")]
+        let threads_left = threads_left + self.admin.stop();
+        // 5. The core ends, which by now has nobody left to serve.
         router.stop();
         flusher.stop();
-        let left = connections_left + self.core.wait_until(Instant::now() + GRACE);
-        // 5. Whoever waits for the server learns that it is over.
+        let left = threads_left + self.core.wait_until(Instant::now() + GRACE);
+        // 6. Whoever waits for the server learns that it is over.
         self.fate.decide(Ok(()));
         if left == 0 { Ok(()) } else { Err(Error::ThreadsLeft(left)) }
     }

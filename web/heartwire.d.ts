@@ -3,8 +3,9 @@ export interface HeartwireOptions {
   /** The account, 1 to 128 bytes. May be left out where a token names it. */
   account?: string;
   /**
-   * A bearer token, or what gets one: it is called before each attempt to connect, and may be async. If it throws, the
-   * attempt has failed and another follows with back-off; it may call `close()` if there will never be a token.
+   * A bearer token, or what gets one: it is called before each attempt to connect, and again when four fifths of a
+   * token's life are over; it may be async. If it throws, the attempt has failed and another follows with back-off (a
+   * failed renewal is the event `error`); it may call `close()` if there will never be a token.
    */
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /** A label for this connection, at most 64 bytes. */

@@ -19,6 +19,9 @@ const DEFAULTS = {
 const LATE_MS = 200;
 /** The most accounts that one `presence` frame may name. */
 const MAX_ACCOUNTS = 256;
+/** The part of a token's life after which another one is asked for, and how much of it must be left for another try. */
+const RENEW_AFTER = 0.8;
+const MIN_RENEWAL_MS = 1_000;
 /** What may stand in a subprotocol (RFC 9110 §5.6.2). */
 const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
 /** Events that a push of the same name does not set off; the server itself pushes none of the others. */
@@ -159,12 +162,13 @@ export class Heartwire {
     link.opening();
     Object.assign(link, { register: frame, registeredAt: this.#now(), heartbeat: frame.heartbeat });
     // Before the program hears of it: what it then sends to a room comes behind the join.
-    this.#renew();
+    this.#wishAgain();
     this.#beat();
+    this.#expiresIn(frame.expires_in_ms);
     this.#show('online');
   }
 
-  #renew() {
+  #wishAgain() {
     this.#rooms.forEach(room => this.join(room));
     const watched = [...this.#watched];
     while (watched.length > 0) {
@@ -172,6 +176,28 @@ export class Heartwire {
       // What changed while nobody watched is news.
       this.presence(accounts, { watch: true }).then(found => this.#emit('presence', found), () => {});
     }
+  }
+
+  /** Another token in good time before the present one ends the connection. */
+  #expiresIn(ms) {
+    const link = this.#link, { clock, token } = this.#options;
+    clock.clearTimeout(link.renewal);
+    if (ms === undefined || typeof token !== 'function') return;
+    const expiresAt = clock.now() + ms;
+    link.renewal = clock.setTimeout(async () => {
+      try {
+        const fresh = await token();
+        if (this.#link !== link) return;
+        const { expires_in_ms } = await this.#ask({ type: 'token', token: fresh });
+        if (this.#link === link) this.#expiresIn(expires_in_ms);
+      } catch (error) {
+        if (this.#link !== link) return;
+        this.#emit('error', error);
+        const left = expiresAt - clock.now();
+        // Below that the connection ends, and that is said by its close.
+        if (left > MIN_RENEWAL_MS) this.#expiresIn(left);
+      }
+    }, ms * RENEW_AFTER);
   }
 
   #ended(code, reason) { this.#finish(code, reason, this.#delayAfter(code)); }
@@ -197,6 +223,7 @@ export class Heartwire {
     link.opening();
     link.overdue?.();
     this.#options.clock.clearTimeout(link.nextBeat);
+    this.#options.clock.clearTimeout(link.renewal);
     link.socket?.close(1000);
     const lost = `the connection ended (${code}) before the answer: perhaps done, perhaps not`;
     for (const { reject, stop } of link.unanswered.values()) {

@@ -27,8 +27,9 @@ pub(super) const FORMATS: Words<Format> = &[("text", Format::Text), ("json", For
 /// Starts the log and sends the messages of panics there. `RUST_LOG` chooses what is logged.
 pub(super) fn init(format: Format) -> Result<(), Failure> {
     let mut builder = Builder::from_env(Env::default().default_filter_or(DEFAULT_FILTER));
-    // Further down it repeats what clients write, tokens included, whatever `RUST_LOG` asks of all modules.
-    builder.filter_module("tungstenite", LevelFilter::Warn);
+    // Further down they repeat what clients write, tokens included, and the back end's URL, whatever `RUST_LOG` asks of
+    // all modules.
+    builder.filter_module("tungstenite", LevelFilter::Warn).filter_module("ureq", LevelFilter::Warn);
     builder.write_style(WriteStyle::Never).format(move |out, record| {
         let time = out.timestamp_millis();
         write_line(out, format, &time, record)

@@ -207,7 +207,7 @@ mod tests {
         let null = raw("null");
         for (frame, expected) in [
             (
-                native::register("c-1", &account("a"), times, Duration::from_secs(5)),
+                native::register("c-1", &account("a"), times, Duration::from_secs(5), None),
                 r#"Register { connection: "c-1", reconnect_spread: 5s }"#,
             ),
             (native::heartbeat(times), "Heartbeat"),

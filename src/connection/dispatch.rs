@@ -1,7 +1,7 @@
 //! What a message means: the clocks it touches, the commands it becomes, the answers it gets at once.
 
 use super::heartbeat::{Heartbeat, Sign, times_for};
-use super::opening::instant_of;
+use super::opening::time_left;
 use super::rate::{MessageRate, Verdict as RateVerdict};
 use crate::auth::Permissions;
 use crate::config::{Config, Protocol};
@@ -220,8 +220,11 @@ impl Dispatch {
         match self.handler.renew(&self.connection, token) {
             Ok(identity) if identity.account == *self.connection.account() => {
                 self.permissions = identity.permissions;
-                heartbeat.expires(instant_of(identity.expires, now));
-                self.acknowledge(id);
+                let expires_in = time_left(identity.expires);
+                heartbeat.expires(expires_in.map(|time| now + time));
+                if let Some(id) = id {
+                    self.answer(&native::renewed(id, expires_in));
+                }
             }
             Ok(_) => self.error(id, ErrorCode::PermissionDenied, "the token is another account's"),
             Err(refusal) => {

@@ -12,6 +12,7 @@ mod lines;
 mod opening;
 mod rate;
 mod receiver;
+mod request;
 mod shared;
 mod websocket;
 
@@ -21,6 +22,7 @@ pub(crate) use lines::{Lines, TooLong};
 pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
 pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};
+pub(crate) use request::{Accepted, RequestError, RequestReader, check_host};
 pub(crate) use shared::{Current, Shared};
 pub(crate) use websocket::{Replies, WebSocket};
 

@@ -64,11 +64,12 @@ impl Admitted {
         let outbound = self.outbound.unwrap_or_else(|| write_side(&socket, format.clone(), shared));
         let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
         let mut heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
-        heartbeat.expires(instant_of(self.identity.expires, now));
+        let expires_in = time_left(self.identity.expires);
+        heartbeat.expires(expires_in.map(|time| now + time));
         let mut greeting = first;
         if config.protocol == Protocol::Native {
             let (id, account) = (connection.id().as_str(), connection.account());
-            let register = native::register(id, account, heartbeat.times(), config.reconnect_spread);
+            let register = native::register(id, account, heartbeat.times(), config.reconnect_spread, expires_in);
             greeting.extend(Translator::default().translate(&register, &format));
         }
         let (handler, permissions) = (Arc::clone(&shared.handler), self.identity.permissions);
@@ -114,10 +115,9 @@ pub(crate) struct Greeting {
     pub(crate) format: Format,
 }
 
-/// The instant that a time of day will be; a step of the clock moves it no more.
-pub(super) fn instant_of(time: Option<SystemTime>, now: Instant) -> Option<Instant> {
-    let until = |time: SystemTime| time.duration_since(SystemTime::now()).unwrap_or_default();
-    time.map(|time| now + until(time).min(LONGEST))
+/// How long it is until a time of day; a step of the clock moves the end no more.
+pub(super) fn time_left(until: Option<SystemTime>) -> Option<Duration> {
+    until.map(|time| time.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST))
 }
 
 /// The write side of a socket that has none yet.

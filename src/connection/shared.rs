@@ -28,6 +28,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether nobody is let in any more.
+    #[cfg(feature = "admin")]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.places.is_closed()
+    }
+
     fn reconfigured(&self, config: Arc<Config>) -> Self {
         let same_rate = self.config.auth_failures == config.auth_failures;
         Self {

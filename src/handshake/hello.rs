@@ -1,11 +1,12 @@
 //! The thread of a raw TCP connection until it says `hello`. It need not: unless the server authenticates its clients, one
 //! that never does is anonymous. It can be sent nothing, and lives for as long as bytes come, whatever they say.
 
-use super::{Accepted, Reader, Rejection, authenticate, client_address, start};
+use super::{authenticate, client_address, start};
 use crate::auth::{RETRY_AFTER, Refusal};
 use crate::config::Config;
 use crate::connection::{
-    self, Admitted, Greeting, Lines, MessageRate, RateVerdict, Received, Receiver, Shared, TooLong,
+    self, Accepted, Admitted, Greeting, Lines, MessageRate, RateVerdict, Received, Receiver, RequestError,
+    RequestReader, Shared, TooLong,
 };
 use crate::handler::{Request, Words};
 use crate::outbound::{Outbound, Waiting};
@@ -52,17 +53,16 @@ pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
 /// Reads what a proxy sends first; says who the client is, and what came behind that.
 fn open(accepted: &Accepted, shared: &Shared) -> Result<(Receiver, SocketAddr, Vec<u8>), CloseReason> {
     let config = &*shared.config;
-    let mut reader = Reader::new(accepted, accepted.at + config.handshake_deadline);
-    let announced = reader.proxy_header(accepted.peer, config).map_err(|rejection| match rejection {
-        Rejection::Answered(response) if response.status() == 408 => {
-            CloseReason::new(CloseKind::TooSlow, "no PROXY header came")
-        }
-        Rejection::Answered(_) => CloseReason::new(CloseKind::BadRequest, "a malformed PROXY header"),
-        Rejection::Refused(refusal, _) => refusal.close_reason(),
-        Rejection::Gone => CloseKind::PeerGone.into(),
+    let mut reader = RequestReader::new(accepted, accepted.at + config.handshake_deadline);
+    let announced = reader.proxy_header(accepted.peer, config).map_err(|error| match error {
+        RequestError::TooSlow => CloseReason::new(CloseKind::TooSlow, "no PROXY header came"),
+        RequestError::Malformed(_) => CloseReason::new(CloseKind::BadRequest, "a malformed PROXY header"),
+        RequestError::Stopping => Refusal::draining(RETRY_AFTER).close_reason(),
+        RequestError::Gone => CloseKind::PeerGone.into(),
     })?;
     let client = client_address(accepted.peer, announced, None, config);
-    Ok((reader.receiver, client, reader.unused))
+    let (receiver, received) = reader.into_parts();
+    Ok((receiver, client, received))
 }
 
 /// A client that has not said who it is.

@@ -48,10 +48,32 @@ impl Head {
         self.request.uri().path()
     }
 
+    /// The segments of the path between its slashes, decoded each for itself: a slash in one is not a slash of the path.
+    ///
+    /// # Errors
+    /// [`HeadError::Malformed`] for a broken percent escape and what is not UTF-8.
+    #[cfg(feature = "admin")]
+    pub(crate) fn segments(&self) -> Result<Vec<String>, HeadError> {
+        let path = self.path();
+        path.strip_prefix('/').unwrap_or(path).split('/').map(query::decode_segment).collect()
+    }
+
+    /// Whether the query has no parameters but these.
+    #[cfg(feature = "admin")]
+    #[must_use]
+    pub(crate) fn query_is_within(&self, names: &[&str]) -> bool {
+        self.query.keys().all(|name| names.contains(&&**name))
+    }
+
     /// The decoded value of a query parameter; empty for a parameter without `=`.
     #[must_use]
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
+    }
+
+    /// All parameters of the query, decoded, by their names.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// All headers; their names are lower case.
@@ -84,20 +106,28 @@ impl Head {
     /// [`HeadError::Malformed`] when it is given in several ways that differ, so that no two readers of the same
     /// request can disagree about who sent it, and when `Authorization` is not visible ASCII.
     pub(crate) fn bearer_token(&self) -> Result<Option<&str>, HeadError> {
+        let mut tokens = self.bearer_credentials()?;
+        tokens.extend(self.query("token"));
+        tokens.extend(self.offered_subprotocols().filter_map(|offer| offer.strip_prefix("bearer.")));
+        the_only(tokens)
+    }
+
+    /// The token of `Authorization: Bearer TOKEN` alone.
+    ///
+    /// # Errors
+    /// As [`Head::bearer_token`].
+    #[cfg(feature = "admin")]
+    pub(crate) fn authorization(&self) -> Result<Option<&str>, HeadError> {
+        the_only(self.bearer_credentials()?)
+    }
+
+    fn bearer_credentials(&self) -> Result<Vec<&str>, HeadError> {
         let mut tokens = Vec::new();
         for value in self.headers().get_all(AUTHORIZATION) {
             let credentials = value.to_str().map_err(|_| HeadError::malformed("Authorization is not visible ASCII"))?;
             tokens.extend(bearer_credentials(credentials));
         }
-        tokens.extend(self.query("token"));
-        tokens.extend(self.offered_subprotocols().filter_map(|offer| offer.strip_prefix("bearer.")));
-        tokens.retain(|token| !token.is_empty());
-        match tokens.split_first() {
-            Some((first, others)) if others.iter().any(|other| other != first) => {
-                Err(HeadError::malformed("two different tokens are given"))
-            }
-            first => Ok(first.map(|(token, _)| *token)),
-        }
+        Ok(tokens)
     }
 
     /// What httparse found; it has checked the syntax of everything but target and query.
@@ -129,6 +159,16 @@ impl Head {
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head").field("request", &self.request).field("query_parameters", &self.query.len()).finish()
+    }
+}
+
+fn the_only(mut tokens: Vec<&str>) -> Result<Option<&str>, HeadError> {
+    tokens.retain(|token| !token.is_empty());
+    match tokens.split_first() {
+        Some((first, others)) if others.iter().any(|other| other != first) => {
+            Err(HeadError::malformed("two different tokens are given"))
+        }
+        first => Ok(first.map(|(token, _)| *token)),
     }
 }
 
@@ -194,6 +234,7 @@ mod tests {
         assert_eq!((head.query("user_id"), head.query("flag"), head.query("no")), (Some("al ice"), Some(""), None));
         assert_eq!((head.header("X-ONE"), head.header("x-umlaut"), head.header("no")), (Some("1"), None, None));
         assert_eq!(head.headers().get_all("x-one").iter().count(), 2);
+        assert_eq!(head.parameters().collect::<Vec<_>>(), [("flag", ""), ("user_id", "al ice")]);
         assert_eq!(head.as_http().version(), Version::HTTP_11);
     }
 
@@ -262,6 +303,26 @@ mod tests {
         {
             assert_eq!(get("/?token=", headers).bearer_token(), Ok(None), "{headers}");
         }
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn a_key_is_found_in_one_place_only() {
+        let head = get("/?token=T2", "Authorization: Bearer T1\r\nSec-WebSocket-Protocol: bearer.T3\r\n");
+        assert_eq!(head.authorization(), Ok(Some("T1")));
+        assert_eq!(get("/?token=T2", "Authorization: Basic T1\r\n").authorization(), Ok(None));
+        assert!(get("/", "Authorization: Bearer T1\r\nAuthorization: Bearer T2\r\n").authorization().is_err());
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn segments_are_decoded_each_for_itself() {
+        assert_eq!(get("/a/b%2Fc+%C3%A4/?x=1", "").segments().unwrap(), ["a", "b/c+\u{e4}", ""]);
+        for path in ["/a%2", "/%zz", "/%ff"] {
+            assert!(get(path, "").segments().is_err(), "{path}");
+        }
+        assert!(get("/?after=a&limit=1", "").query_is_within(&["after", "limit", "more"]));
+        assert!(!get("/?after=a&Limit=1", "").query_is_within(&["after", "limit"]));
     }
 
     #[test]

@@ -12,30 +12,40 @@ pub(super) fn decode(query: &str) -> Result<BTreeMap<String, String>, HeadError>
     let mut parameters = BTreeMap::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if parameters.insert(unescape(name)?, unescape(value)?).is_some() {
+        if parameters.insert(unescape(name, b' ')?, unescape(value, b' ')?).is_some() {
             return Err(HeadError::malformed("a query parameter is given twice"));
         }
     }
     Ok(parameters)
 }
 
-fn unescape(text: &str) -> Result<String, HeadError> {
+/// One segment of a path, in which a plus sign is one (RFC 3986 §3.3).
+///
+/// # Errors
+/// [`HeadError::Malformed`] for a broken percent escape and what is not UTF-8.
+#[cfg(feature = "admin")]
+pub(super) fn decode_segment(segment: &str) -> Result<String, HeadError> {
+    unescape(segment, b'+')
+}
+
+/// `plus` is what a plus sign stands for.
+fn unescape(text: &str, plus: u8) -> Result<String, HeadError> {
     let mut bytes = text.bytes();
     let mut unescaped = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         unescaped.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => hex_digit(bytes.next())? << 4 | hex_digit(bytes.next())?,
             other => other,
         });
     }
-    String::from_utf8(unescaped).map_err(|_| HeadError::malformed("the query is not UTF-8"))
+    String::from_utf8(unescaped).map_err(|_| HeadError::malformed("the request target is not UTF-8"))
 }
 
 fn hex_digit(byte: Option<u8>) -> Result<u8, HeadError> {
-    byte.and_then(|byte| char::from(byte).to_digit(16))
-        .and_then(|digit| u8::try_from(digit).ok())
-        .ok_or_else(|| HeadError::malformed("a percent sign in the query is not followed by two hexadecimal digits"))
+    byte.and_then(|byte| char::from(byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(|| {
+        HeadError::malformed("a percent sign in the request target is not followed by two hexadecimal digits")
+    })
 }
 
 #[cfg(test)]

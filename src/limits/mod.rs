@@ -133,6 +133,12 @@ pub(crate) fn thread_budget(machine: &Machine) -> Budget {
     Budget { threads: (limit - margin).saturating_sub(machine.threads_running), limited_by, remedy }
 }
 
+/// How many requests over HTTP may be answered at once: 64, or fewer where the machine bears few threads.
+#[cfg(feature = "admin")]
+pub(crate) fn admin_requests(budget: &Budget) -> usize {
+    usize::try_from(budget.threads / 16).unwrap_or(usize::MAX).clamp(2, 64)
+}
+
 /// How many connections are let in, and what decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {

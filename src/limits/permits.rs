@@ -5,7 +5,7 @@ use crate::threads::lock;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// All places of a server.
 pub(crate) struct Places {
@@ -17,6 +17,8 @@ pub(crate) struct Places {
     /// does not know yet or no longer: whoever is refused or closing keeps its place until its thread ends.
     max_held_per_address: usize,
     taken: Mutex<Taken>,
+    /// A place was given back, or nobody is let in any more.
+    freed: Condvar,
 }
 
 #[derive(Default)]
@@ -69,7 +71,24 @@ impl Places {
                 .map_or(usize::MAX, |most| most.min(admission.max_handshakes.div_ceil(2))),
             max_held_per_address: max_per_address.map_or(usize::MAX, |most| most.saturating_mul(2)),
             taken: Mutex::default(),
+            freed: Condvar::new(),
         }
+    }
+
+    /// Takes a place as soon as there is one, if there is one in time. It counts against no address.
+    #[cfg(feature = "admin")]
+    pub(crate) fn enter_until(
+        self: &Arc<Self>,
+        socket: &Arc<TcpStream>,
+        deadline: std::time::Instant,
+    ) -> Result<Permit, Full> {
+        let mut taken = lock(&self.taken);
+        while !taken.closed && taken.connections >= self.max_connections {
+            let Some(left) = deadline.checked_duration_since(std::time::Instant::now()) else { break };
+            taken = self.freed.wait_timeout(taken, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        drop(taken);
+        self.enter(socket, None)
     }
 
     /// Takes a place for a connection whose handshake begins. It counts against its address, if that is limited.
@@ -109,6 +128,7 @@ impl Places {
     pub(crate) fn close(&self) {
         let mut taken = lock(&self.taken);
         taken.closed = true;
+        self.freed.notify_all();
         for opening in taken.opening.values() {
             // A socket that is no longer connected needs no waking.
             let _ = opening.socket.shutdown(Shutdown::Read);
@@ -207,6 +227,7 @@ impl Drop for Permit {
         taken.opened(self.id);
         taken.connections -= 1;
         taken.release(self.counted);
+        self.places.freed.notify_all();
     }
 }
 

@@ -27,6 +27,7 @@ export default async function jsClient() {
   await answersAreNotAwaitedForEver();
   await wishesEndWithARefusal();
   await eachAttemptHasItsToken();
+  await tokensAreRenewedInTime();
   assert.throws(() => new Heartwire('ws://localhost/ws', { WebSocket: undefined }), /option WebSocket/);
 }
 
@@ -228,8 +229,8 @@ class World {
 
   says(frame) { this.socket.onmessage({ data: JSON.stringify(frame) }); }
 
-  registered(options) {
-    this.says(register(options));
+  registered(options, more = {}) {
+    this.says({ ...register(options), ...more });
     assert.equal(this.client.state, 'online');
   }
 
@@ -511,4 +512,30 @@ async function eachAttemptHasItsToken() {
   token('too late');
   await nextTurn();
   assert.deepEqual([closed.client.state, closed.sockets.length], ['closed', 0]);
+}
+
+async function tokensAreRenewedInTime() {
+  const tokens = ['first', 'second', null, 'third'], errors = [];
+  const next = async () => tokens.shift() ?? Promise.reject(new Error('not now'));
+  const world = new World({ token: next, answerTimeoutMs: 60_000 });
+  world.client.on('error', error => errors.push(error.message));
+  await eventually(() => world.sockets.length === 1, 'the attempt');
+  world.registered({}, { expires_in_ms: 20_000 });
+  const renewals = () => world.socket.sent.filter(({ type }) => type === 'token');
+  world.pass(15_999);
+  assert.equal(renewals().length, 0);
+  world.pass(1);
+  await eventually(() => renewals().length === 1, 'the renewal');
+  assert.equal(renewals()[0].token, 'second');
+  world.says({ type: 'ack', id: renewals()[0].id, delivered: 0, expires_in_ms: 10_000 });
+  await nextTurn();
+  world.pass(8_000);
+  await eventually(() => errors.length === 1, 'the failure of the next');
+  assert.deepEqual(errors, ['not now']);
+  world.pass(1_600);
+  await eventually(() => renewals().length === 2, 'another try before the end');
+  world.says({ type: 'ack', id: renewals()[1].id, delivered: 0 });
+  await nextTurn();
+  world.client.close();
+  assert.deepEqual([renewals()[1].token, world.timers], ['third', 0]);
 }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 /// A module may name modules of lower layers only. The binary, `main.rs` with `cli/`, stands outside: it is a crate of
 /// its own and sees no more than the public interface.
 const LAYERS: [&[&str]; 11] = [
-    &["printable", "protocol", "threads"],
+    &["outgoing", "printable", "protocol", "threads"],
     &["http", "metrics"],
     &["config"],
-    &["auth", "limits", "outbound", "page", "proxy"],
+    &["auth", "limits", "outbound", "page", "proxy", "webhook"],
     &["router"],
     &["handler"],
-    &["connection"],
-    &["duplex", "handshake"],
+    &["authenticators", "connection"],
+    &["admin", "duplex", "handshake"],
     &["client", "listener"],
     &["error"],
     &["server"],

@@ -11,6 +11,7 @@
 //! | `handshake` | every refusal; Host, Origin, proxies, subprotocols |
 //! | `messages` | the native protocol between connections: delivery, rooms, presence, order |
 //! | `presence` | who has come and gone: once for each account |
+//! | `authentication` | tokens, JSON Web Tokens and the back end's word, good and bad |
 //! | `tcp` | raw TCP: `hello`, lines, clients without an account, their deadlines and limits |
 //! | `ginchat` | the dialect beside the native protocol, in all directions |
 //! | `heartbeats` | deadlines seen from outside: silence, chatter, dribble, negotiation |
@@ -24,12 +25,14 @@
 //! | `client` | the blocking client: answers, reconnects, heartbeats, back-pressure |
 //! | `duplex` | the full-duplex WebSocket without a server |
 //! | `ancestors` | the servers that this one replaces, each with a client that behaves as that system's own |
+//! | `webhook` | events for a back end: order, signatures, retries, losses, its end |
 //! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ancestors;
 mod architecture;
+mod authentication;
 mod client;
 mod closing;
 mod command_line;
@@ -51,3 +54,4 @@ mod shutdown;
 mod support;
 mod talking;
 mod tcp;
+mod webhook;

@@ -65,7 +65,7 @@ fn what_is_neither_a_message_nor_a_push_has_no_form_here() {
     let times = HeartbeatTimes { interval: Duration::from_secs(25), timeout: Duration::from_secs(60) };
     let (alice, id) = (account("alice"), FrameId::new("1").unwrap());
     for frame in [
-        native::register("c-1", &alice, times, Duration::ZERO),
+        native::register("c-1", &alice, times, Duration::ZERO, None),
         native::heartbeat(times),
         native::ack(&id, 2),
         native::presence(Some(&id), &[]),

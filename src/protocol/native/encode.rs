@@ -30,13 +30,15 @@ const RESERVED_TYPES: [&str; 13] = [
 /// What the fixed parts of a frame take, roughly.
 const USUAL_BYTES: usize = 128;
 
-/// The first frame of every connection. `server` in it is `heartwire/` and the version of this crate.
+/// The first frame of every connection. `server` in it is `heartwire/` and the version of this crate; the authentication
+/// ends `expires_in` later, if it does.
 #[must_use]
 pub(crate) fn register(
     connection: &str,
     account: &Account,
     times: HeartbeatTimes,
     reconnect_spread: Duration,
+    expires_in: Option<Duration>,
 ) -> Bytes {
     const SERVER: &str = concat!("heartwire/", env!("CARGO_PKG_VERSION"));
     frame(
@@ -47,6 +49,7 @@ pub(crate) fn register(
             account: account.as_str(),
             heartbeat: times.into(),
             reconnect_spread_ms: reconnect_spread.as_millis(),
+            expires_in_ms: expires_in.map(|time| time.as_millis()),
             server: SERVER,
         },
     )
@@ -76,7 +79,14 @@ pub(crate) fn message(
 /// What became of the frame with this id: to how many connections it was handed.
 #[must_use]
 pub(crate) fn ack(id: &FrameId, delivered: usize) -> Bytes {
-    frame(USUAL_BYTES, &Ack { id: id.as_str(), delivered })
+    frame(USUAL_BYTES, &Ack { id: id.as_str(), delivered, expires_in_ms: None })
+}
+
+/// The authentication was renewed by the frame with this id, and ends `expires_in` later, if it does.
+#[must_use]
+pub(crate) fn renewed(id: &FrameId, expires_in: Option<Duration>) -> Bytes {
+    let expires_in_ms = expires_in.map(|time| time.as_millis());
+    frame(USUAL_BYTES, &Ack { id: id.as_str(), delivered: 0, expires_in_ms })
 }
 
 /// Who is online: the answer to the frame with this id, or, without one, news of watched accounts.
@@ -146,6 +156,8 @@ struct Register<'a> {
     account: &'a str,
     heartbeat: Times,
     reconnect_spread_ms: u128,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u128>,
     server: &'a str,
 }
 
@@ -174,6 +186,8 @@ struct Message<'a> {
 struct Ack<'a> {
     id: &'a str,
     delivered: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u128>,
 }
 
 #[derive(Serialize)]

@@ -8,5 +8,5 @@ mod tests;
 
 pub(crate) use decode::{decode, id_of};
 pub use encode::InvalidPushType;
-pub(crate) use encode::{ack, error, heartbeat, message, presence, push, register};
+pub(crate) use encode::{ack, error, heartbeat, message, presence, push, register, renewed};
 pub(crate) use hello::{Hello, hello};

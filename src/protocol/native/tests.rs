@@ -23,11 +23,14 @@ fn the_server_writes_the_golden_frames() {
         Presence { account: carol, online: true, connections: 0 },
     );
     let frames = [
-        register("c-1", &alice, times, Duration::from_secs(5)),
+        register("c-1", &alice, times, Duration::from_secs(5), None),
+        register("c-1", &alice, times, Duration::from_secs(5), Some(Duration::from_secs(3600))),
         heartbeat(times),
         message("m-1", &alice, None, 1_700_000_000_000, &odd),
         message("m\"2", &account("\"al\\ice\""), Some(&Room::new("lobby").unwrap()), 0, &raw("null")),
         ack(&id("a-1"), 2),
+        renewed(&id("t-1"), Some(Duration::from_secs(3600))),
+        renewed(&id("t-2"), None),
         presence(Some(&id("p-1")), &[online, leaving]),
         presence(None, &[gone]),
         presence(Some(&id("")), &[]),

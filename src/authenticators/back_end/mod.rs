@@ -1,0 +1,223 @@
+//! Asks the operator's back end who a client is, with what the client sent.
+
+mod answer;
+mod cache;
+mod places;
+mod question;
+
+use self::answer::Answer;
+use self::cache::Cache;
+use self::places::Places;
+use self::question::Question;
+use super::{Authenticator, SetUpError, of_connection};
+use crate::auth::{Identity, RETRY_AFTER, Refusal};
+use crate::config::LONGEST;
+use crate::handler::Request;
+use crate::metrics::LogGate;
+use crate::printable::Printable;
+use crate::router::ConnectionInfo;
+use crate::threads::lock;
+use http::Uri;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+/// The longest answer that is read.
+const MAX_BODY_BYTES: u64 = 64 << 10;
+
+/// How long a connection to the back end may wait for its next use. Servers commonly close theirs after 5 s, and a question
+/// that meets such an end would be lost.
+const MAX_IDLE: Duration = Duration::from_secs(3);
+
+/// Where the back end is, and how much it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackEndOptions {
+    /// `http` or `https`, a host, a path; no query, since the client's takes its place.
+    pub url: String,
+    /// How long a client waits for the answer in all. Default 2 s; more than zero, at most a year.
+    pub timeout: Duration,
+    /// How many questions may be asked at once; further clients wait their turn, within their timeout. Default 32; at
+    /// least 1.
+    pub concurrency: usize,
+}
+
+impl BackEndOptions {
+    /// The defaults, for this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), timeout: Duration::from_secs(2), concurrency: 32 }
+    }
+}
+
+/// Asks a URL who a client is.
+///
+/// It gets a GET with the query and the headers of the client's request, without those that belong to the client's own
+/// connection. `X-Forwarded-For` is the client's address, `X-Original-URI` the path that it asked for, and the token,
+/// however it came, is in `Authorization`. A status of 2xx with `{"account":"…"}`, and perhaps `"rooms":["…"]` and
+/// `"expires_at":SECONDS_SINCE_1970`, lets the client in; 401 and 403 do not. Anything else is the back end's failure:
+/// the client gets a 503, and the log says why, at most once a second.
+///
+/// An answer with a `max-age` in `Cache-Control` and neither `no-store` nor `no-cache` is given again to whoever sends
+/// exactly the same, until it is too old, at most a day, or the authentication expires. 10,000 of them are kept; then those
+/// go first that would be too old first.
+pub struct BackEnd {
+    agent: Agent,
+    options: BackEndOptions,
+    places: Places,
+    cache: Mutex<Cache>,
+    failures: LogGate,
+}
+
+impl BackEnd {
+    /// Prepares to ask; nothing is sent before the first client.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    pub fn new(options: BackEndOptions) -> Result<Self, SetUpError> {
+        check_url(&options.url)?;
+        if options.timeout.is_zero() || options.timeout > LONGEST {
+            return Err(SetUpError::new("auth-timeout must be more than zero and at most a year"));
+        }
+        if options.concurrency == 0 {
+            return Err(SetUpError::new("auth-concurrency must be at least 1"));
+        }
+        Ok(Self {
+            agent: agent(options.concurrency),
+            places: Places::new(options.concurrency),
+            cache: Mutex::default(),
+            failures: LogGate::default(),
+            options,
+        })
+    }
+
+    fn identify(&self, question: &Question) -> Result<Identity, Refusal> {
+        let key = question.key();
+        let known = lock(&self.cache).get(&key, Instant::now());
+        let identity = match known {
+            Some(identity) => identity,
+            None => match self.ask(question) {
+                Ok(Answer::Known { identity, max_age }) => {
+                    let left = identity.expires.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default());
+                    let fresh_for = left.map_or(max_age, |left| left.min(max_age));
+                    lock(&self.cache).insert(key, &identity, fresh_for, Instant::now());
+                    identity
+                }
+                Ok(Answer::Refused(refusal)) => return Err(refusal),
+                Err(failure) => return Err(self.unavailable(&failure)),
+            },
+        };
+        match identity.expires {
+            Some(end) if end <= SystemTime::now() => Err(Refusal::unauthorized("the authentication has expired")),
+            _ => Ok(identity),
+        }
+    }
+
+    fn ask(&self, question: &Question) -> Result<Answer, Failure> {
+        let deadline = Instant::now() + self.options.timeout;
+        let _place = self.places.enter(deadline).ok_or(Failure::Busy)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let url = format!("{}{}", self.options.url, question.query());
+        let mut request = self.agent.get(url);
+        for (name, value) in question.headers() {
+            request = request.header(name, value);
+        }
+        let mut response = request.config().timeout_global(Some(left)).build().call()?;
+        let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec()?;
+        answer::read(response.status().as_u16(), response.headers(), &body)
+    }
+
+    fn unavailable(&self, failure: &Failure) -> Refusal {
+        if let Some(held_back) = self.failures.open(Instant::now()) {
+            let failure = failure.to_string();
+            log::error!("the back end did not say who a client is: {} ({held_back} more before)", Printable(&failure));
+        }
+        Refusal::unavailable("who you are cannot be found out at the moment", RETRY_AFTER)
+    }
+}
+
+/// Blocks until the back end has answered, at most for the timeout of its options.
+impl Authenticator for BackEnd {
+    fn authenticate(&self, request: &Request) -> Result<Identity, Refusal> {
+        self.identify(&Question::of_request(request)?)
+    }
+
+    fn renew(&self, connection: &ConnectionInfo, token: &str) -> Result<Identity, Refusal> {
+        of_connection(self.identify(&Question::of_renewal(connection, token)?)?, connection)
+    }
+}
+
+fn check_url(url: &str) -> Result<(), SetUpError> {
+    let parsed: Option<Uri> = url.parse().ok();
+    let is_absolute = |url: &&Uri| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
+    };
+    let Some(parsed) = parsed.as_ref().filter(is_absolute) else {
+        return Err(SetUpError::new("auth-url must be written as http://host/path or https://host/path"));
+    };
+    if parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(SetUpError::new("auth-url must not name a user: the client's Authorization is sent"));
+    }
+    if url.contains(['?', '#']) {
+        return Err(SetUpError::new("auth-url must not have a query or a fragment: the client's query is sent"));
+    }
+    Ok(())
+}
+
+/// Follows no redirects, which could lead a client's credentials elsewhere, and knows no proxies of the environment.
+fn agent(connections: usize) -> Agent {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::PlatformVerifier)
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(concat!("heartwire/", env!("CARGO_PKG_VERSION")))
+        .accept("application/json")
+        .max_idle_connections(connections)
+        .max_idle_connections_per_host(connections)
+        .max_idle_age(MAX_IDLE);
+    config.build().into()
+}
+
+/// Why there is no answer that could be used.
+#[derive(Debug)]
+enum Failure {
+    /// As many questions as there may be were being asked all the time.
+    Busy,
+    /// It was not reached, or said something that is not HTTP, or too slowly, or too much of it.
+    Transport(ureq::Error),
+    /// A status that means neither yes nor no.
+    Status(u16),
+    /// A yes that does not say to whom.
+    Body(&'static str),
+}
+
+impl From<ureq::Error> for Failure {
+    fn from(error: ureq::Error) -> Self {
+        Self::Transport(error)
+    }
+}
+
+/// Never shows what was sent.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("too many questions at once"),
+            Self::Transport(ureq::Error::Timeout(_)) => f.write_str("it took too long"),
+            Self::Transport(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => f.write_str("this cannot be asked"),
+            Self::Transport(error) => error.fmt(f),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Body(what) => f.write_str(what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! The signature of a request: HMAC-SHA256 over its time and its body.
+
+use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
+
+/// Signs with one secret.
+pub(super) struct Signer(Key);
+
+impl Signer {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self(Key::new(HMAC_SHA256, secret))
+    }
+
+    /// The value of `Heartwire-Signature` for a body that is sent at `timestamp`, in seconds since 1970.
+    pub(super) fn sign(&self, timestamp: u64, body: &str) -> String {
+        let mut signed = Context::with_key(&self.0);
+        signed.update(format!("{timestamp}.").as_bytes());
+        signed.update(body.as_bytes());
+        format!("v1={}", hex(signed.sign().as_ref()))
+    }
+}
+
+/// Two digits for each byte.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_digits() {
+        assert_eq!(hex(&[]), "");
+        assert_eq!(hex(&[0x00, 0x0f, 0xf0, 0x9a, 0xff]), "000ff09aff");
+    }
+
+    /// Whoever writes a receiver tries it with that example.
+    #[test]
+    fn the_example_in_the_documentation_is_true() {
+        let text = include_str!("../../docs/webhook.md");
+        let line = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("{name} is not in docs/webhook.md")).trim()
+        };
+        let (secret, timestamp, body) = (line("secret:"), line("Heartwire-Timestamp:"), line("body:"));
+        let signature = Signer::new(secret.as_bytes()).sign(timestamp.parse().unwrap(), body);
+        assert_eq!(signature, line("Heartwire-Signature:"));
+    }
+}
