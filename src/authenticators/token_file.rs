@@ -10,10 +10,9 @@ use crate::router::ConnectionInfo;
 use aws_lc_rs::{constant_time, digest, rand};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::hash::{Hash, Hasher};
-use std::io::Write as _;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -150,11 +149,7 @@ impl Hash for Digest {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; digest::SHA256_OUTPUT_LEN]> {

@@ -26,6 +26,7 @@
 //! | `duplex` | the full-duplex WebSocket without a server |
 //! | `ancestors` | the servers that this one replaces, each with a client that behaves as that system's own |
 //! | `webhook` | events for a back end: order, signatures, retries, losses, its end |
+//! | `pushing` | a back end that pushes as fast as it can |
 //! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -48,6 +49,7 @@ mod messages;
 mod overload;
 mod presence;
 mod process;
+mod pushing;
 mod raw;
 mod scale;
 mod shutdown;

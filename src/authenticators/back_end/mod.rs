@@ -14,22 +14,21 @@ use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::config::LONGEST;
 use crate::handler::Request;
 use crate::metrics::LogGate;
+use crate::outgoing::{self, parse_url};
 use crate::printable::Printable;
 use crate::router::ConnectionInfo;
 use crate::threads::lock;
-use http::Uri;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 /// The longest answer that is read.
 const MAX_BODY_BYTES: u64 = 64 << 10;
 
-/// How long a connection to the back end may wait for its next use. Servers commonly close theirs after 5 s, and a question
-/// that meets such an end would be lost.
-const MAX_IDLE: Duration = Duration::from_secs(3);
+/// Room for the longest head of a client's request, were each of its characters escaped.
+const MAX_HEAD_BYTES: usize = 32 << 10;
 
 /// Where the back end is, and how much it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +77,19 @@ impl BackEnd {
     pub fn new(options: BackEndOptions) -> Result<Self, SetUpError> {
         check_url(&options.url)?;
         if options.timeout.is_zero() || options.timeout > LONGEST {
-            return Err(SetUpError::new("auth-timeout must be more than zero and at most a year"));
+            return Err(SetUpError::new("auth-timeout: it must be more than zero and at most a year"));
         }
         if options.concurrency == 0 {
-            return Err(SetUpError::new("auth-concurrency must be at least 1"));
+            return Err(SetUpError::new("auth-concurrency: it must be at least 1"));
         }
+        let client = outgoing::client()
+            .accept("application/json")
+            .output_buffer_size(MAX_HEAD_BYTES)
+            .max_idle_connections(options.concurrency)
+            .max_idle_connections_per_host(options.concurrency)
+            .timeout_global(Some(options.timeout));
         Ok(Self {
-            agent: agent(options.concurrency),
+            agent: client.build().into(),
             places: Places::new(options.concurrency),
             cache: Mutex::default(),
             failures: LogGate::default(),
@@ -116,14 +121,23 @@ impl BackEnd {
 
     fn ask(&self, question: &Question) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.options.timeout;
-        let _place = self.places.enter(deadline).ok_or(Failure::Busy)?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let url = format!("{}{}", self.options.url, question.query());
-        let mut request = self.agent.get(url);
+        let place = self.places.enter(deadline).ok_or(Failure::Busy)?;
+        let left = place.has_waited.then(|| deadline.saturating_duration_since(Instant::now()));
+        // The lookup of a name starts a thread and panics where the system grants none; that passes.
+        catch_unwind(AssertUnwindSafe(|| self.exchange(question, left))).unwrap_or(Err(Failure::Panic))
+    }
+
+    /// Within the usual timeout, or what is left of it: a request with a timeout of its own reads the system's certificates
+    /// for itself, unless one without has done so before.
+    fn exchange(&self, question: &Question, left: Option<Duration>) -> Result<Answer, Failure> {
+        let mut request = self.agent.get(format!("{}{}", self.options.url, question.query()));
         for (name, value) in question.headers() {
             request = request.header(name, value);
         }
-        let mut response = request.config().timeout_global(Some(left)).build().call()?;
+        if left.is_some() {
+            request = request.config().timeout_global(left).build();
+        }
+        let mut response = request.call()?;
         let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec()?;
         answer::read(response.status().as_u16(), response.headers(), &body)
     }
@@ -148,42 +162,13 @@ impl Authenticator for BackEnd {
     }
 }
 
-fn check_url(url: &str) -> Result<(), SetUpError> {
-    let parsed: Option<Uri> = url.parse().ok();
-    let is_absolute = |url: &&Uri| {
-        matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some_and(|host| !host.is_empty())
-    };
-    let Some(parsed) = parsed.as_ref().filter(is_absolute) else {
-        return Err(SetUpError::new("auth-url must be written as http://host/path or https://host/path"));
-    };
-    if parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(SetUpError::new("auth-url must not name a user: the client's Authorization is sent"));
-    }
-    if url.contains(['?', '#']) {
-        return Err(SetUpError::new("auth-url must not have a query or a fragment: the client's query is sent"));
-    }
-    Ok(())
-}
-
-/// Follows no redirects, which could lead a client's credentials elsewhere, and knows no proxies of the environment.
-fn agent(connections: usize) -> Agent {
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .proxy(None)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .user_agent(concat!("heartwire/", env!("CARGO_PKG_VERSION")))
-        .accept("application/json")
-        .max_idle_connections(connections)
-        .max_idle_connections_per_host(connections)
-        .max_idle_age(MAX_IDLE);
-    config.build().into()
+/// The client's query takes the place of one that the address might have.
+fn check_url(text: &str) -> Result<(), SetUpError> {
+    let checked = parse_url(text).and_then(|_| match text.contains(['?', '#']) {
+        true => Err("it must have neither a query nor a fragment"),
+        false => Ok(()),
+    });
+    checked.map_err(|why| SetUpError::new(format!("auth-url: {why}")))
 }
 
 /// Why there is no answer that could be used.
@@ -193,6 +178,8 @@ enum Failure {
     Busy,
     /// It was not reached, or said something that is not HTTP, or too slowly, or too much of it.
     Transport(ureq::Error),
+    /// The library gave up.
+    Panic,
     /// A status that means neither yes nor no.
     Status(u16),
     /// A yes that does not say to whom.
@@ -213,6 +200,7 @@ impl fmt::Display for Failure {
             Self::Transport(ureq::Error::Timeout(_)) => f.write_str("it took too long"),
             Self::Transport(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => f.write_str("this cannot be asked"),
             Self::Transport(error) => error.fmt(f),
+            Self::Panic => f.write_str("it could not be asked"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::Body(what) => f.write_str(what),
         }

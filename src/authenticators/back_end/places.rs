@@ -11,7 +11,11 @@ pub(super) struct Places {
 }
 
 /// One place, until it is dropped.
-pub(super) struct Place<'a>(&'a Places);
+pub(super) struct Place<'a> {
+    places: &'a Places,
+    /// Whether it was not free at once.
+    pub(super) has_waited: bool,
+}
 
 impl Places {
     pub(super) fn new(count: usize) -> Self {
@@ -21,19 +25,20 @@ impl Places {
     /// Takes a place, and waits for one until the deadline.
     pub(super) fn enter(&self, deadline: Instant) -> Option<Place<'_>> {
         let mut free = lock(&self.free);
+        let has_waited = *free == 0;
         while *free == 0 {
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
             free = self.freed.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *free -= 1;
-        Some(Place(self))
+        Some(Place { places: self, has_waited })
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.freed.notify_one();
+        *lock(&self.places.free) += 1;
+        self.places.freed.notify_one();
     }
 }
 
@@ -48,7 +53,8 @@ mod tests {
         let places = Places::new(2);
         let now = Instant::now();
         let (first, second) = (places.enter(now), places.enter(now));
-        assert!(first.is_some() && second.is_some() && places.enter(now + Duration::from_millis(20)).is_none());
+        assert!(first.as_ref().is_some_and(|place| !place.has_waited) && second.is_some());
+        assert!(places.enter(now + Duration::from_millis(20)).is_none());
         drop(first);
         assert!(places.enter(now).is_some());
         assert!(places.enter(now).is_some(), "the one before is gone at once");

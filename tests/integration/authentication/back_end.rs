@@ -52,6 +52,9 @@ fn the_back_end_sees_the_request_and_says_who_it_is() {
     assert!(seen.contains(&format!("\r\nhost: {}\r\n", back_end.address)), "{seen}");
     assert!(!seen.contains("sec-websocket-key") && !seen.contains("upgrade") && !seen.contains("gzip"), "{seen}");
 
+    let long = format!("/ws?x={}", "'".repeat(7_000));
+    assert_eq!(status(&server, &long, "of-alice"), 101, "escaped, it is three times as long");
+
     assert_eq!(renewed(&mut client, "of-alice"), "alice");
     assert_eq!([renewed(&mut client, "of-bob"), renewed(&mut client, "of-carol")], ["refused"; 2]);
     assert_eq!(status(&server, "/ws?user_id=bob", "of-alice"), 403);
