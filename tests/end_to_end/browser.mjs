@@ -1,11 +1,8 @@
 // The page at `/` in a real browser: tabs talk, nothing is complained about, and they come back after the server died.
 
 import assert from 'node:assert/strict';
-import { chromium } from 'playwright-core';
-import { afterwards, serve } from './support.mjs';
-
-const ARGUMENTS = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
+import { launch } from './chromium.mjs';
+import { serve } from './support.mjs';
 
 export default async function browser() {
   const server = await serve();
@@ -73,8 +70,7 @@ class Tabs {
   complaints = [];
 
   static async open(url) {
-    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ARGUMENTS });
-    afterwards(() => browser.close());
+    const browser = await launch();
     const tabs = new Tabs();
     tabs.url = url;
     tabs.context = await browser.newContext();
