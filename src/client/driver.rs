@@ -154,7 +154,8 @@ impl Driver {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
             }
             let promise = self.shared.heartbeat(|heartbeat| heartbeat.interval());
-            match Session::open(&self.url, &self.account, &self.options, promise) {
+            let token = self.shared.token();
+            match Session::open(&self.url, &self.account, token.as_deref(), &self.options, promise) {
                 Ok(session) if self.shared.online(&session.sender) => return Ok(session),
                 Ok(session) => {
                     session.sender.close(CloseKind::Normal);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 /// What a client says.
-#[derive(Debug, Default, Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Said<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -23,6 +23,8 @@ pub(super) struct Said<'a> {
     watch: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'a RawValue>,
 }
@@ -48,6 +50,10 @@ impl<'a> Said<'a> {
     pub(super) fn presence(accounts: &'a [Account], watch: Option<bool>) -> Self {
         let accounts = Some(accounts.iter().map(Account::as_str).collect());
         Self { kind: "presence", accounts, watch, ..Self::default() }
+    }
+
+    pub(super) fn token(token: &'a str) -> Self {
+        Self { kind: "token", token: Some(token), ..Self::default() }
     }
 
     pub(super) fn heartbeat(next: Duration) -> Self {

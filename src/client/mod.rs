@@ -85,8 +85,8 @@ impl Client {
         for time in [&mut options.open_deadline, &mut options.beat_timeout] {
             *time = LONGEST.min(*time);
         }
-        let shared = Arc::new(Shared::new(options.heartbeat.clone()));
-        let first = Session::open(url, account, &options, options.heartbeat.interval())?;
+        let shared = Arc::new(Shared::new(options.heartbeat.clone(), options.token.clone()));
+        let first = Session::open(url, account, options.token.as_deref(), &options, options.heartbeat.interval())?;
         shared.online(&first.sender);
         let (events, incoming) = bounded(options.events.max(1));
         let (stop, stopped) = bounded(0);
@@ -174,6 +174,19 @@ impl Client {
     pub fn unwatch(&self, accounts: &[Account]) -> Result<(), SendError> {
         self.shared.remember_watched(accounts, false);
         self.asked_presence(accounts, Some(false)).map(drop)
+    }
+
+    /// Presents another token before the present one expires, and uses it after each reconnect.
+    ///
+    /// # Errors
+    /// See [`Client::send`]. One that the server refuses is not used again; while there is no connection it is kept for the
+    /// next.
+    pub fn renew(&self, token: &str) -> Result<(), SendError> {
+        let renewed = self.delivered(Said::token(token)).map(drop);
+        if matches!(renewed, Ok(()) | Err(SendError::Offline)) {
+            self.shared.remember_token(token);
+        }
+        renewed
     }
 
     /// Blocks until something has happened; `None` when nothing will any more.

@@ -67,12 +67,12 @@ impl Default for Options {
 impl Options {
     /// The options of the connection below. Its own clocks are off: the beats and their answers tell whether the server
     /// lives, and pings besides would keep alive the path whose patience the beats measure.
-    pub(super) fn socket(&self) -> duplex::Options {
+    pub(super) fn socket(&self, token: Option<&str>) -> duplex::Options {
         let mut socket = duplex::Options {
             open_deadline: self.open_deadline,
             max_message_bytes: self.max_message_bytes,
             subprotocols: vec!["heartwire.v1".into()],
-            headers: self.token.iter().map(|token| ("Authorization".into(), format!("Bearer {token}"))).collect(),
+            headers: token.iter().map(|token| ("Authorization".into(), format!("Bearer {token}"))).collect(),
             ..duplex::Options::default()
         };
         (socket.heartbeat.interval, socket.heartbeat.timeout) = (Some(LONGEST / 2), Some(LONGEST));

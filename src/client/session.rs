@@ -17,10 +17,16 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects, having promised to be heard at least this often, and waits until it is registered.
-    pub(super) fn open(url: &str, account: &Account, options: &Options, promise: Duration) -> Result<Self, Outage> {
+    pub(super) fn open(
+        url: &str,
+        account: &Account,
+        token: Option<&str>,
+        options: &Options,
+        promise: Duration,
+    ) -> Result<Self, Outage> {
         let deadline = Instant::now() + options.open_deadline;
         let address = address(url, account, &options.device, promise);
-        let (sender, mut receiver) = duplex::connect(&address, &options.socket()).map_err(Outage::NotOpened)?;
+        let (sender, mut receiver) = duplex::connect(&address, &options.socket(token)).map_err(Outage::NotOpened)?;
         let first = receiver.recv_deadline(deadline).map_err(|closed| Outage::Ended(closed.reason().clone()))?;
         let text = match first {
             Some(Message::Text(text)) => text,

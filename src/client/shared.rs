@@ -38,11 +38,23 @@ struct State {
     rooms: BTreeSet<Room>,
     watched: BTreeSet<Account>,
     round_trip: Option<Duration>,
+    /// What the next connection is opened with.
+    token: Option<String>,
 }
 
 impl Shared {
-    pub(super) fn new(heartbeat: Adaptive) -> Self {
-        Self { state: Mutex::default(), heartbeat: Mutex::new(heartbeat) }
+    pub(super) fn new(heartbeat: Adaptive, token: Option<String>) -> Self {
+        Self { state: Mutex::new(State { token, ..State::default() }), heartbeat: Mutex::new(heartbeat) }
+    }
+
+    /// What the next connection is opened with.
+    pub(super) fn token(&self) -> Option<String> {
+        lock(&self.state).token.clone()
+    }
+
+    /// The next connection is opened with this.
+    pub(super) fn remember_token(&self, token: &str) {
+        lock(&self.state).token = Some(token.to_owned());
     }
 
     /// Asks or changes the heartbeat.

@@ -4,11 +4,13 @@ use crate::support::{PATIENCE, account, address, config, configured, eventually,
 use heartwire::client::{Adaptive, AdaptiveOptions, Client, Event, Incoming, Options, Outage, SendError};
 use heartwire::config::SingleConnection;
 use heartwire::duplex::{self, ConnectError, Message, Receiver, Sender};
-use heartwire::{Account, CloseKind, CloseReason, Config, Handler, Identity, Push, Refusal, Request, Room, Server};
+use heartwire::{
+    Account, CloseKind, CloseReason, Config, Connection, Handler, Identity, Push, Refusal, Request, Room, Server,
+};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -424,4 +426,44 @@ fn any_account_name_reaches_the_server() {
 fn the_longest_adaptive_interval_is_one_that_a_server_permits_by_default() {
     let longest = AdaptiveOptions::default().ceiling * 3 / 2;
     assert!(longest <= *Config::default().heartbeat.negotiable.end());
+}
+
+/// Takes any token but `wrong`; says which ones it was shown.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<Vec<String>>>);
+
+impl Shown {
+    fn judge(&self, token: &str) -> Result<Identity, Refusal> {
+        self.0.lock().unwrap().push(token.to_owned());
+        if token == "wrong" { Err(Refusal::unauthorized("wrong")) } else { Ok(Identity::new(account("alice"))) }
+    }
+}
+
+impl Handler for Shown {
+    fn authenticates(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, request: &Request) -> Result<Identity, Refusal> {
+        self.judge(request.token().unwrap_or_default())
+    }
+
+    fn renew(&self, _: &Connection, token: &str) -> Result<Identity, Refusal> {
+        self.judge(token)
+    }
+}
+
+#[test]
+fn a_renewed_token_is_used_again_and_a_refused_one_is_not() {
+    let shown = Shown::default();
+    let server = serve_with(config(), shown.clone());
+    let mut options = options();
+    options.token = Some("first".into());
+    let alice = connect_with(address(&server), "alice", options);
+    alice.renew("second").unwrap();
+    assert!(matches!(alice.renew("wrong"), Err(SendError::Refused { code: 101, .. })));
+    let reason = CloseReason::new(CloseKind::HeartbeatTimeout, "for a test");
+    server.handle().disconnect(account("alice"), reason).unwrap();
+    online_again(&alice);
+    assert_eq!(*shown.0.lock().unwrap(), ["first", "second", "wrong", "second"]);
 }
