@@ -119,6 +119,7 @@ fn start() -> (Server, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_heartwire"))
         .args(["serve", "--listen", "127.0.0.1:0", "--accepts-per-second", "0", "--delivered-bytes-per-second", "0"])
         .args(unlimited)
+        .env("HEARTWIRE_ADMIN_LISTEN", "off")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

@@ -111,6 +111,16 @@ impl Server {
         Ok(server)
     }
 
+    /// Whether [`Server::bind`] would accept this configuration with this handler. It touches nothing, so that an address
+    /// may still turn out to be taken, or the machine too small.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::OpenToAll`].
+    pub fn check(config: &Config, handler: &impl Handler) -> Result<(), Error> {
+        config.validate()?;
+        guard(config, handler.authenticates())
+    }
+
     /// Where it listens for `WebSocket` connections, in the order configured, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {

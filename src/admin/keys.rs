@@ -140,13 +140,11 @@ pub(super) fn identify<'a>(
     if let Err(wait) = failures.may_try(Some(address), now) {
         return Err(Refusal::throttled("too many wrong keys came from this address", wait).response());
     }
-    match find(keys, presented) {
-        Some(key) => Ok(Caller { name: &key.name, is_admin: key.role == AdminRole::Admin }),
-        None => {
-            failures.failed(Some(address), now);
-            Err(Refusal::unauthorized("this is none of the server's keys").response())
-        }
-    }
+    let Some(key) = find(keys, presented) else {
+        failures.failed(Some(address), now);
+        return Err(Refusal::unauthorized("this is none of the server's keys").response());
+    };
+    Ok(Caller { name: &key.name, is_admin: key.role == AdminRole::Admin })
 }
 
 /// The key with this secret. How long it takes says nothing of any secret, nor of how long those are.
@@ -157,7 +155,7 @@ fn find<'a>(keys: &'a [AdminKey], presented: &str) -> Option<&'a AdminKey> {
         verify_slices_are_equal(secret.as_ref(), presented.as_ref()).is_ok()
     };
     // All of them, whichever it is.
-    keys.iter().filter(is_same).last()
+    keys.iter().filter(is_same).fold(None, |_, key| Some(key))
 }
 
 #[cfg(test)]

@@ -1,17 +1,29 @@
 //! The command line: one file per subcommand. It uses the crate's public interface only, and alone prints.
 
+mod admin_client;
 mod chat;
+mod check_config;
+mod file;
 mod flags;
+mod gate;
 mod listen;
 mod log;
+mod manual;
 mod peer;
+mod print_config;
+mod push;
+mod reload;
 mod serve;
+mod settings;
+mod setup;
+mod token;
 mod values;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// A WebSocket messaging and push server: one thread per connection, heartbeats as deadlines
@@ -28,17 +40,41 @@ enum Command {
     #[command(after_long_help = NOTATION)]
     Serve(Box<flags::Flags>),
 
+    /// Says whether serve would start with the same settings
+    #[command(after_long_help = NOTATION)]
+    CheckConfig(Box<flags::Flags>),
+
+    /// Prints all settings of serve and where they come from, as a file for --config
+    #[command(after_long_help = NOTATION)]
+    PrintConfig(Box<flags::Flags>),
+
     /// Talks to accounts or in a room, from a terminal or through a pipe
     Chat(chat::Flags),
 
     /// Prints what arrives for an account, one line of JSON each
     Listen(listen::Flags),
+
+    /// Pushes a message through a running server, to accounts, to rooms or to everybody
+    Push(push::Flags),
+
+    /// Makes a token for an account
+    Token(token::Flags),
+
+    /// Prints a script that completes these commands in a shell
+    Completions(manual::Completions),
+
+    /// Prints the manual, as a page for man
+    Man,
 }
+
+/// The subcommands that take the flags of `serve`.
+const SERVING: [&str; 3] = ["serve", "check-config", "print-config"];
 
 /// What holds for all flags of `serve`.
 const NOTATION: &str = "\
 Times are written as 25s, 1m30s or 500ms, sizes as 65536, 64KiB or 1MiB.
-Every flag is also an environment variable: --max-per-account is HEARTWIRE_MAX_PER_ACCOUNT.";
+Every flag is also an environment variable and a key of the file: --max-per-account is HEARTWIRE_MAX_PER_ACCOUNT and
+max-per-account. A flag comes before the environment, the environment before the file.";
 
 /// Why a command could not do its work; ends the process with one line on stderr.
 #[derive(Debug)]
@@ -51,14 +87,22 @@ enum Failure {
 
 /// Does what the command line says; the exit code is 0 for success, 1 for a failure and 2 for a wrong use.
 pub(crate) fn main() -> ExitCode {
-    let command = match parse(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let command = match parse(&arguments) {
         Ok(cli) => cli.command,
         Err(error) => return answer(&error),
     };
     let done = match command {
-        Command::Serve(flags) => serve::run(*flags),
+        // Their flags are read once more, together with the file that they name.
+        Command::Serve(_) => serve::run(&arguments),
+        Command::CheckConfig(_) => check_config::run(&arguments),
+        Command::PrintConfig(_) => print_config::run(&arguments),
         Command::Chat(flags) => chat::run(flags),
         Command::Listen(flags) => listen::run(&flags),
+        Command::Push(flags) => push::run(&flags),
+        Command::Token(flags) => token::run(&flags),
+        Command::Completions(flags) => manual::completions(&flags),
+        Command::Man => manual::man(),
     };
     match done {
         Ok(code) => code,
@@ -67,7 +111,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command().try_get_matches_from(arguments)?)
 }
 
@@ -78,8 +122,10 @@ fn command() -> clap::Command {
         let takes_value = arg.get_action().takes_values();
         arg.hide_env(true).hide_possible_values(takes_value)
     };
-    let command = Cli::command().mut_subcommand("serve", |serve| serve.allow_negative_numbers(true));
-    command.mut_subcommands(|subcommand| subcommand.mut_args(terse))
+    Cli::command().mut_subcommands(|subcommand| {
+        let serves = SERVING.contains(&subcommand.get_name());
+        subcommand.allow_negative_numbers(serves).mut_args(terse)
+    })
 }
 
 /// Help and version as clap prints them; a wrong use in one line.
@@ -101,6 +147,15 @@ fn one_line(error: &clap::Error) -> String {
     let parts: Vec<_> = essential.map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = parts.join(" ").replace(" tip: ", "; ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Writes what was asked for to stdout.
+fn print(text: &[u8]) -> Result<ExitCode, Failure> {
+    match io::stdout().write_all(text) {
+        // Whoever read it, `head` for example, has had enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Run(format!("the output: {error}"))),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a command, when there may be no log")]

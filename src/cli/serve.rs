@@ -1,47 +1,99 @@
 //! `heartwire serve`: a server with the flags' configuration, until a signal or a failure ends it.
 
 use super::Failure;
-use super::flags::Flags;
-use heartwire::{Anonymous, Config, Error, Handle, Server};
+use super::gate::{Gate, Reporter};
+use super::reload::Running;
+use super::settings::Settings;
+use super::setup::{Absent, Parts};
+use heartwire::{Config, Error, Server};
 use log::{error, info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a server whose core has failed may still say 1011 to its connections.
 const DRAIN_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// What the webhook has at least to report the end.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
 
-/// Serves until SIGTERM or SIGINT; a server that fails later than at its start says so in the log.
-pub(super) fn run(flags: Flags) -> Result<ExitCode, Failure> {
-    super::log::init(flags.log_format())?;
-    let config = flags.into_config()?;
+/// Serves until SIGTERM or SIGINT, and reads its settings anew at SIGHUP; a server that fails later than at its start says
+/// so in the log.
+pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    let settings = Settings::load(arguments)?;
+    super::log::init(settings.flags()?.log_format())?;
+    let Parts { config, authenticator, webhook } = settings.setup()?.open(Absent::Make)?;
     raise_descriptor_limit();
     let invitation = Invitation::new(&config);
-    let drain = config.drain;
-    let server = Server::bind(config, Anonymous).map_err(|error| refused(&error))?;
-    stop_on_signals(server.handle(), drain).map_err(|error| Failure::Run(format!("signals: {error}")))?;
-    info!("{}", invitation.text(server.local_addrs()));
-    if let Some(address) = server.local_tcp_addrs().first() {
-        info!("raw TCP on {}: nc {}", list(server.local_tcp_addrs()), host_and_port(reachable(*address)));
-    }
-    info!("{}", server.admission());
-    let served = server.wait();
+    let (gate, drain) = (Gate::new(authenticator), config.drain);
+    let server = {
+        let mut reporter = gate.reporter();
+        let server = Server::bind(config, gate.clone()).map_err(|error| refused(&error))?;
+        let started = webhook.as_ref().map(Reporter::start).transpose();
+        *reporter = started.map_err(|error| Failure::Run(error.to_string()))?;
+        server
+    };
+    let first = settings.clone();
+    let mut running = Running { arguments, first, latest: settings, gate: gate.clone(), webhook, drain };
+    let served =
+        serve(&server, &mut running, &invitation).map_err(|error| Failure::Run(format!("signals: {error}")))?;
     if let Err(error) = &served {
         error!("the server failed: {error}");
     }
-    let drained = server.shutdown(if served.is_ok() { drain } else { DRAIN_AFTER_FAILURE });
+    let drain = if served.is_ok() { running.drain } else { DRAIN_AFTER_FAILURE };
+    let end = Instant::now() + drain;
+    let drained = server.shutdown(drain);
+    if let Some(reporter) = gate.reporter().take() {
+        reporter.stop(end.saturating_duration_since(Instant::now()).max(LAST_REPORTS));
+    }
     match &drained {
         Ok(()) => info!("stopped"),
         Err(error) => error!("the shutdown failed: {error}"),
     }
     Ok(if served.is_ok() && drained.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Until the server stops or fails: this thread waits for it, another one for signals.
+fn serve(server: &Server, running: &mut Running<'_>, invitation: &Invitation) -> io::Result<Result<(), Error>> {
+    let mut signals = signals()?;
+    let waiting = signals.handle();
+    thread::scope(|scope| {
+        thread::Builder::new().name("signals".into()).spawn_scoped(scope, || obey(&mut signals, server, running))?;
+        invitation.log(server);
+        let served = server.wait();
+        waiting.close();
+        Ok(served)
+    })
+}
+
+/// What there is to listen to. The second signal to stop ends the process: in its handler, which nothing can keep waiting.
+fn signals() -> io::Result<Signals> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
+        signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+    }
+    Signals::new([SIGTERM, SIGINT, SIGHUP])
+}
+
+fn obey(signals: &mut Signals, server: &Server, running: &mut Running<'_>) {
+    for signal in signals.forever() {
+        if signal == SIGHUP {
+            running.reload(server);
+            continue;
+        }
+        let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
+        let drain = humantime::format_duration(running.drain);
+        info!("{name}: stopping within {drain}; a second signal ends at once");
+        server.handle().stop();
+    }
 }
 
 fn refused(error: &Error) -> Failure {
@@ -58,24 +110,6 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// The first signal stops the server, the second one the process: in its handler, which nothing can keep waiting.
-fn stop_on_signals(handle: Handle, drain: Duration) -> io::Result<()> {
-    let stopping = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
-        signal_hook::flag::register(signal, Arc::clone(&stopping))?;
-    }
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-            info!("{name}: stopping within {}; a second signal ends at once", humantime::format_duration(drain));
-            handle.stop();
-        }
-    })?;
-    Ok(())
-}
-
 /// What the first line of the log says about how to try the server.
 struct Invitation {
     page: bool,
@@ -85,6 +119,18 @@ struct Invitation {
 impl Invitation {
     fn new(config: &Config) -> Self {
         Self { page: config.page, path: config.path.clone() }
+    }
+
+    /// How to try the server, and what it bears.
+    fn log(&self, server: &Server) {
+        info!("{}", self.text(server.local_addrs()));
+        if let Some(address) = server.local_tcp_addrs().first() {
+            info!("raw TCP on {}: nc {}", list(server.local_tcp_addrs()), host_and_port(reachable(*address)));
+        }
+        if let Some(address) = server.local_admin_addrs().first() {
+            info!("HTTP API on {}: curl http://{}/healthz", list(&server.local_admin_addrs()), reachable(*address));
+        }
+        info!("{}", server.admission());
     }
 
     fn text(&self, listening: &[SocketAddr]) -> String {

@@ -1,14 +1,18 @@
 //! Every flag, what it does to the configuration, and how the help and the refusals read.
 
+use super::settings::Settings;
+use super::setup::{Absent, AdminKeys, Authentication, Setup, WebhookEvent};
 use super::*;
 use heartwire::Config;
+use heartwire::authenticators::{BackEndOptions, JwtAlgorithm, JwtOptions};
 use heartwire::config::{Liveness, ProxyProtocol, SingleBy, SingleConnection};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Whether a flag did to the configuration what it should.
 type Check = fn(&Config) -> bool;
 
-/// Flags, each with a value other than its default.
+/// Flags of the server, each with a value other than its default.
 const EFFECTS: &[(&str, &str, Check)] = &[
     ("listen", "[::1]:81,127.0.0.1:82", |c| c.listen.iter().map(ToString::to_string).eq(["[::1]:81", "127.0.0.1:82"])),
     ("tcp-listen", "127.0.0.1:7373,[::1]:7373", |c| c.tcp_listen.len() == 2 && c.tcp_listen[0].port() == 7373),
@@ -21,6 +25,10 @@ const EFFECTS: &[(&str, &str, Check)] = &[
         c.trusted_proxies.len() == 2 && c.trusted_proxies[0].contains([10, 1, 2, 3].into())
     }),
     ("proxy-protocol", "v2", |c| c.proxy_protocol == ProxyProtocol::V2),
+    ("auth-failures", "7", |c| c.auth_failures.is_some_and(|rate| rate.per_second == 7 && rate.burst == 10)),
+    ("auth-failures-burst", "7", |c| c.auth_failures.is_some_and(|rate| rate.per_second == 1 && rate.burst == 7)),
+    ("admin-listen", "127.0.0.1:90,[::1]:90", |c| c.admin.listen.len() == 2 && c.admin.listen[1].is_ipv6()),
+    ("offline-grace", "1m", |c| c.offline_grace == Duration::from_secs(60)),
     ("heartbeat-interval", "20s", |c| c.heartbeat.interval == Some(Duration::from_secs(20))),
     ("heartbeat-preset", "5m", |c| {
         c.heartbeat.times().interval == Duration::from_secs(300)
@@ -63,6 +71,66 @@ const EFFECTS: &[(&str, &str, Check)] = &[
     ("log-format", "json", |_| true),
 ];
 
+/// Whether a flag did to what surrounds the server what it should.
+type SetupCheck = fn(&Setup) -> bool;
+
+/// Flags of what surrounds the server, with those without which they say nothing.
+const SETUP_EFFECTS: &[(&str, &str, &str, SetupCheck)] = &[
+    (
+        "auth",
+        "token-file",
+        "",
+        |s| matches!(&s.authentication, Authentication::TokenFile(path) if path.ends_with("heartwire.tokens")),
+    ),
+    (
+        "token-file",
+        "t",
+        "--auth token-file",
+        |s| matches!(&s.authentication, Authentication::TokenFile(path) if path.ends_with("t")),
+    ),
+    ("jwt-key-file", "k", "--auth jwt", |s| {
+        jwt(s).is_some_and(|jwt| jwt.key_file.ends_with("k") && jwt.algorithm == JwtAlgorithm::Hs256)
+    }),
+    ("jwt-algorithm", "EdDSA", "--auth jwt --jwt-key-file k", |s| {
+        jwt(s).is_some_and(|jwt| jwt.algorithm == JwtAlgorithm::EdDsa && jwt.audience.is_none() && jwt.issuer.is_none())
+    }),
+    ("jwt-audience", "a", "--auth jwt --jwt-key-file k", |s| {
+        jwt(s).is_some_and(|jwt| jwt.audience.as_deref() == Some("a") && jwt.issuer.is_none())
+    }),
+    ("jwt-issuer", "i", "--auth jwt --jwt-key-file k", |s| {
+        jwt(s).is_some_and(|jwt| jwt.issuer.as_deref() == Some("i") && jwt.audience.is_none())
+    }),
+    ("auth-url", "http://a.example/", "--auth http", |s| {
+        let usual = (Duration::from_secs(2), 32);
+        back_end(s).is_some_and(|b| b.url == "http://a.example/" && (b.timeout, b.concurrency) == usual)
+    }),
+    ("auth-timeout", "1s", "--auth http --auth-url http://a.example/", |s| {
+        back_end(s).is_some_and(|b| b.timeout == Duration::from_secs(1))
+    }),
+    ("auth-concurrency", "7", "--auth http --auth-url http://a.example/", |s| {
+        back_end(s).is_some_and(|b| b.concurrency == 7)
+    }),
+    ("admin-key", "KEY", "--admin-key-file f", |s| s.admin_keys == AdminKeys::One("KEY".into())),
+    ("admin-key-file", "f", "", |s| s.admin_keys == AdminKeys::File("f".into())),
+    ("webhook", "http://a.example/", "--webhook-secret-file f", |s| {
+        s.webhook.as_ref().is_some_and(|w| w.url == "http://a.example/" && w.events == [WebhookEvent::Presence])
+    }),
+    ("webhook-secret-file", "f", "--webhook http://a.example/", |s| {
+        s.webhook.as_ref().is_some_and(|w| w.secret_file.ends_with("f"))
+    }),
+    ("webhook-events", "message,presence", "--webhook http://a.example/ --webhook-secret-file f", |s| {
+        s.webhook.as_ref().is_some_and(|w| w.events == [WebhookEvent::Message, WebhookEvent::Presence])
+    }),
+];
+
+fn jwt(setup: &Setup) -> Option<&JwtOptions> {
+    if let Authentication::Jwt(options) = &setup.authentication { Some(options) } else { None }
+}
+
+fn back_end(setup: &Setup) -> Option<&BackEndOptions> {
+    if let Authentication::BackEnd(options) = &setup.authentication { Some(options) } else { None }
+}
+
 /// The flags that `0` turns off, and whether it did.
 const TURNED_OFF: &[(&str, Check)] = &[
     ("max-connections", |c| c.max_connections.is_none()),
@@ -78,16 +146,19 @@ const TURNED_OFF: &[(&str, Check)] = &[
     ("idle-writer", |c| c.idle.writer.is_none()),
     ("idle-all", |c| c.idle.all.is_none()),
     ("accepts-per-second", |c| c.accepts_per_second.is_none()),
+    ("auth-failures", |c| c.auth_failures.is_none()),
 ];
 
 fn config(flags: &[String]) -> Result<Config, Failure> {
-    let arguments = ["heartwire", "serve"].into_iter().map(str::to_owned).chain(flags.iter().cloned());
-    let Command::Serve(flags) = parse(arguments).map_err(|error| Failure::Usage(one_line(&error)))?.command else {
-        unreachable!("the arguments say serve")
-    };
-    let config = flags.into_config()?;
+    let config = setup(flags)?.config;
     config.validate().map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(config)
+}
+
+fn setup(flags: &[String]) -> Result<Setup, Failure> {
+    let arguments: Vec<_> = ["heartwire", "serve"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+    let arguments: Vec<_> = arguments.into_iter().map(OsString::from).collect();
+    Settings::load(&arguments)?.setup()
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -117,6 +188,7 @@ fn the_command_is_well_formed() {
 fn without_flags_the_configuration_is_the_default_with_the_page() {
     let mut default = Config::default();
     default.page = true;
+    default.admin.listen = vec![SocketAddr::from(([127, 0, 0, 1], 8081))];
     assert_eq!(format!("{:?}", config(&[]).unwrap()), format!("{default:?}"));
 }
 
@@ -129,7 +201,13 @@ fn every_flag_reaches_the_configuration() {
         let config = config(&[needed, vec![given.clone()]].concat()).unwrap();
         assert!(took_effect(&config), "{given} left no trace");
     }
-    let tested: Vec<_> = EFFECTS.iter().map(|(flag, ..)| *flag).collect();
+    for (flag, value, needed, took_effect) in SETUP_EFFECTS {
+        let setup = setup(&words(&format!("--{flag}={value} {needed}"))).unwrap();
+        assert!(took_effect(&setup), "--{flag}={value} left no trace");
+    }
+    let of_the_server = EFFECTS.iter().map(|(flag, ..)| *flag);
+    let around_it = SETUP_EFFECTS.iter().map(|(flag, ..)| *flag);
+    let tested: Vec<_> = of_the_server.chain(around_it).chain(["config"]).collect();
     for flag in flags() {
         assert!(tested.contains(&flag.get_long().unwrap()), "{flag} is not tested");
     }
@@ -140,6 +218,34 @@ fn zero_turns_limits_off() {
     for (flag, is_off) in TURNED_OFF {
         assert!(is_off(&config(&words(&format!("--{flag} 0"))).unwrap()), "--{flag} 0");
     }
+}
+
+#[test]
+fn a_switch_is_written_in_several_ways() {
+    for (words_for_it, expected) in [("on", true), ("true", true), ("YES", true), ("off", false), ("False", false)] {
+        let config = config(&words(&format!("--page {words_for_it} --allow-anonymous={words_for_it}"))).unwrap();
+        assert_eq!((config.page, config.allow_anonymous), (expected, expected), "{words_for_it}");
+    }
+}
+
+#[test]
+fn who_can_reach_the_server_decides_whether_a_key_is_asked_for() {
+    let default = || AdminKeys::File("heartwire-admin.keys".into());
+    for (flags, keys) in [
+        ("", AdminKeys::None),
+        ("--admin-listen off --listen 0.0.0.0:80", AdminKeys::None),
+        ("--listen 0.0.0.0:80", default()),
+        ("--tcp-listen [::]:80", default()),
+        ("--admin-listen 0.0.0.0:80", default()),
+        ("--listen 0.0.0.0:80 --admin-key none", AdminKeys::None),
+        ("--listen 0.0.0.0:80 --admin-key-file f", AdminKeys::File("f".into())),
+        ("--admin-key-file f --admin-key none", AdminKeys::None),
+    ] {
+        assert_eq!(setup(&words(flags)).unwrap().admin_keys, keys, "{flags}");
+    }
+    let open = setup(&words("--admin-listen 0.0.0.0:80 --admin-key none")).unwrap();
+    let Err(Failure::Usage(message)) = open.open(Absent::Ignore) else { panic!("it was not refused") };
+    assert!(message.contains("needs a key"), "{message}");
 }
 
 #[test]
@@ -186,7 +292,7 @@ fn the_long_help_shows_every_flag_and_default() {
 fn the_short_help_fits_a_screen() {
     let help = help("-h");
     assert!(help.lines().count() <= 24, "{help}");
-    assert!(help.contains("[default: 1m]") && !help.contains("--linger"));
+    assert!(help.contains("[default: 1m]") && help.contains("--config") && !help.contains("--linger"));
 }
 
 #[test]
@@ -222,6 +328,17 @@ fn nonsense_is_refused_in_one_line() {
         ("--rate 1 --burst 0", "burst must not be zero"),
         ("--stack-bytes 64KiB", "stack-bytes"),
         ("--proxy-protocol v2", "needs at least one trusted-proxy"),
+        ("--allow-anonymous=maybe", "[possible values: on, off]"),
+        ("--auth jwt", "auth jwt needs a jwt-key-file"),
+        ("--auth http", "auth http needs an auth-url"),
+        ("--jwt-key-file k", "jwt-key-file has no effect while auth is none"),
+        ("--auth-url http://a.example/", "it needs auth http"),
+        ("--token-file t", "it needs auth token-file"),
+        ("--auth-failures-burst 0", "auth-failures-burst must not be zero"),
+        ("--admin-listen off,127.0.0.1:0", "admin-listen: \"off\" is not of the form HOST:PORT"),
+        ("--webhook http://a.example/", "webhook needs a webhook-secret-file"),
+        ("--webhook-events nonsense", "[possible values: presence, message]"),
+        ("--config /nonexistent/file", "/nonexistent/file: No such file"),
     ] {
         let Err(Failure::Usage(message)) = config(&words(flags)) else { panic!("{flags} was not refused") };
         assert!(message.contains(essence), "{flags}: {message}");

@@ -1,7 +1,7 @@
 //! How values are written on the command line: times, sizes, limits that `0` turns off, and words.
 
 use bytesize::ByteSize;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -96,6 +96,18 @@ pub(super) type Words<T> = &'static [(&'static str, T)];
 
 /// The words of a switch.
 pub(super) const SWITCH: Words<bool> = &[("on", true), ("off", false)];
+/// What environment variables say instead.
+const OTHER_WORDS: [&[&str]; 2] = [&["true", "yes", "y", "t", "1"], &["false", "no", "n", "f", "0"]];
+
+/// Accepts the words of a switch, and in silence the others.
+pub(super) fn switch() -> impl TypedValueParser<Value = bool> {
+    let named = SWITCH.iter().zip(OTHER_WORDS);
+    let words = named.map(|((word, _), others)| PossibleValue::new(word).aliases(others.iter().copied()));
+    PossibleValuesParser::new(words).map(|given| {
+        let given = given.to_lowercase();
+        given == SWITCH[0].0 || OTHER_WORDS[0].contains(&&*given)
+    })
+}
 
 /// Accepts these words only, and names them in the help and where another one was given.
 pub(super) fn one_of<T: Copy + Send + Sync>(words: Words<T>) -> impl TypedValueParser<Value = T> {

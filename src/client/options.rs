@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn no_token_is_shown() {
         let options = Options { token: Some("secret".into()), ..Options::default() };
-        assert!(!format!("{options:?} {:?}", options.socket()).contains("secret"));
+        assert!(!format!("{options:?} {:?}", options.socket(options.token.as_deref())).contains("secret"));
     }
 
     #[test]

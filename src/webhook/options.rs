@@ -49,8 +49,11 @@ impl WebhookOptions {
         }
     }
 
-    /// The same with times that can be added to any instant.
-    pub(super) fn checked(mut self) -> Result<Self, WebhookError> {
+    /// Whether a webhook would start with these options, as far as they say.
+    ///
+    /// # Errors
+    /// What is wrong first.
+    pub fn validate(&self) -> Result<(), WebhookError> {
         parse_url(&self.url).map_err(WebhookError::Url)?;
         if self.secret.len() < MIN_SECRET_BYTES {
             return Err(WebhookError::Secret);
@@ -58,6 +61,12 @@ impl WebhookOptions {
         if self.timeout.is_zero() || self.retry_first.is_zero() || self.queue_events == 0 {
             return Err(WebhookError::Zero);
         }
+        Ok(())
+    }
+
+    /// The same with times that can be added to any instant.
+    pub(super) fn checked(mut self) -> Result<Self, WebhookError> {
+        self.validate()?;
         for time in [&mut self.timeout, &mut self.retry_first, &mut self.retry_longest, &mut self.give_up_after] {
             *time = LONGEST.min(*time);
         }

@@ -60,7 +60,7 @@ export function start(command, args, options) {
 
 export async function serve(flags = [], listen = '127.0.0.1:0') {
   const env = { ...process.env, RUST_LOG: 'info' };
-  const { child, exited } = start(BINARY, ['serve', '--listen', listen, ...flags], {
+  const { child, exited } = start(BINARY, ['serve', '--listen', listen, '--admin-listen', 'off', ...flags], {
     env, stdio: ['ignore', 'ignore', 'pipe'],
   });
   const log = [], lines = createInterface(child.stderr).on('line', line => log.push(line));

@@ -21,6 +21,8 @@
 //! | `embedding` | the library: handles, kept connections, several servers, what does not start |
 //! | `shutdown` | what a stop leaves behind, whom it waits for, and for how long |
 //! | `command_line` | the binary: flags, exit codes, logs, signals |
+//! | `configuration` | the file of settings, its checks and its printing, and what SIGHUP changes |
+//! | `admin` | the HTTP interface: every route, and everything that is not one |
 //! | `talking` | `chat` in a pipe, and `listen` |
 //! | `client` | the blocking client: answers, reconnects, heartbeats, back-pressure |
 //! | `duplex` | the full-duplex WebSocket without a server |
@@ -31,12 +33,14 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod ancestors;
 mod architecture;
 mod authentication;
 mod client;
 mod closing;
 mod command_line;
+mod configuration;
 mod duplex;
 mod embedding;
 mod gate;

@@ -8,12 +8,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// The command with these arguments, and nothing of the environment that could mean something to it.
+/// The command with these arguments, and nothing of the environment that could mean something to it. There is no admin
+/// listener unless a flag asks for one: several servers at once would want the same port.
 pub fn heartwire(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heartwire"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTWIRE_") || name == "RUST_LOG") {
         command.env_remove(name);
     }
+    command.env("HEARTWIRE_ADMIN_LISTEN", "off");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

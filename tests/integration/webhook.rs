@@ -1,6 +1,6 @@
 //! Events for a back end: order, signatures, retries, losses, and how a webhook ends.
 
-mod receiver;
+pub mod receiver;
 
 use crate::support::{PATIENCE, account, eventually};
 use heartwire::Recipients;

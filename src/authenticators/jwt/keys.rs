@@ -37,9 +37,9 @@ impl Keys {
         let file = read_file(&options.key_file, MAX_FILE_BYTES)?;
         let (keys, needed) = match options.algorithm {
             JwtAlgorithm::Hs256 => (of_secret(&file), "a secret of at least 32 bytes, and no PEM"),
-            JwtAlgorithm::Rs256 => (of_rsa(&file), "an RSA key of 2048 to 8192 bits, in PEM"),
-            JwtAlgorithm::Es256 => (of_ec(&file), "an EC key on P-256, in PEM (PKCS#8 if it is private)"),
-            JwtAlgorithm::EdDsa => (of_ed(&file), "an Ed25519 key, in PEM"),
+            JwtAlgorithm::Rs256 => (of_rsa(&file), "an RSA key of 2048 to 8192 bits, in PEM without a password"),
+            JwtAlgorithm::Es256 => (of_ec(&file), "an EC key on P-256, in PEM without a password (PKCS#8 if private)"),
+            JwtAlgorithm::EdDsa => (of_ed(&file), "an Ed25519 key, in PEM without a password"),
         };
         keys.ok_or_else(|| {
             SetUpError::new(format!("{}: {} needs {needed}", options.key_file.display(), options.algorithm))

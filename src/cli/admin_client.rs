@@ -1,0 +1,97 @@
+//! What the subcommands that ask a running server have in common: where it is, the key, one request and its answer.
+
+use super::Failure;
+use clap::Args;
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+/// For all of a request: longer than the server waits for its router.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest answer that is read.
+const MAX_ANSWER_BYTES: u64 = 16 << 20;
+
+/// Which server, and the key to it.
+#[derive(Args)]
+pub(super) struct Server {
+    /// The address of the server's HTTP interface
+    #[arg(long, env = "HEARTWIRE_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    admin: String,
+
+    /// The key to it, where one is asked for
+    #[arg(long, env = "HEARTWIRE_ADMIN_KEY", value_name = "KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+}
+
+impl Server {
+    /// Posts a body of JSON and returns the answer's, on one line.
+    pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Failure> {
+        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
+        let mut request = agent().post(&url).content_type("application/json");
+        if let Some(key) = &self.admin_key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let failed = |error: ureq::Error| Failure::Run(format!("cannot ask {}: {error}", self.admin));
+        let mut response = request.send(body).map_err(failed)?;
+        let text = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().map_err(failed)?;
+        if response.status().is_success() {
+            Ok(text)
+        } else {
+            Err(Failure::Run(format!("{} answered {}: {}", self.admin, response.status().as_u16(), message(&text))))
+        }
+    }
+}
+
+/// What a refusal says; one that is none of ours, of a proxy perhaps, as it is.
+fn message(body: &str) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: Wrong,
+    }
+    #[derive(Deserialize)]
+    struct Wrong {
+        message: String,
+    }
+    match serde_json::from_str::<Refusal>(body) {
+        Ok(refusal) => refusal.error.message,
+        Err(_) => body.lines().next().unwrap_or_default().into(),
+    }
+}
+
+/// Follows no redirects, which would take the key elsewhere, and looks for no proxy in the environment.
+fn agent() -> Agent {
+    let tls = TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::PlatformVerifier)
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .timeout_global(Some(TIMEOUT))
+        .build();
+    config.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_its_own_words() {
+        assert_eq!(
+            message(r#"{"error":{"code":101,"reason":"unauthorized","message":"a key is needed"}}"#),
+            "a key is needed"
+        );
+        assert_eq!(message("<html>\n<body>"), "<html>");
+        assert_eq!(message(""), "");
+    }
+}
