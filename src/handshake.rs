@@ -78,7 +78,7 @@ fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
     let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
     match rejection {
         Rejection::Refused(refusal, greeting) => {
-            connection::refuse(&mut receiver, &outbound, &refusal, Some(&greeting), shared);
+            connection::refuse(&mut receiver, &outbound, &refusal, &greeting, shared);
         }
         Rejection::Answered(response) => {
             if response.status() != 200 {
@@ -160,7 +160,7 @@ fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
         let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
         let new = || connection::write_side(&accepted.socket, greeting.format.clone(), shared);
         let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
-        connection::refuse(&mut receiver, &outbound.unwrap_or_else(new), &refusal, Some(&greeting), shared);
+        connection::refuse(&mut receiver, &outbound.unwrap_or_else(new), &refusal, &greeting, shared);
     }
 }
 

@@ -74,6 +74,8 @@ mod printable;
 mod protocol;
 mod proxy;
 mod router;
+#[cfg(any(feature = "admin", feature = "auth", feature = "back-end"))]
+mod secret;
 mod server;
 mod threads;
 #[cfg(feature = "back-end")]

@@ -123,7 +123,7 @@ impl Listener {
 
     /// The listener's thread, until [`Listener::stop`].
     pub(crate) fn run(&self, current: &Current) {
-        let mut pace = Pace::new(current.get().config.accepts_per_second);
+        let mut pace = Pace::new(self.accepts_per_second(current));
         let mut leaving = Leaving::default();
         while !self.stopping.load(Ordering::Acquire) {
             leaving.forget_expired(Instant::now());
@@ -175,6 +175,15 @@ impl Listener {
             log::warn!("refused {peer}, and {others} others: {why}");
         }
         leaving.refuse(socket, &no_room(&self.door), now);
+    }
+
+    /// Clients are many, and strangers; requests over HTTP are bounded by how many there may be at once.
+    fn accepts_per_second(&self, current: &Current) -> Option<u32> {
+        match self.door {
+            Door::Clients(_) => current.get().config.accepts_per_second,
+            #[cfg(feature = "admin")]
+            Door::Admin(..) => None,
+        }
     }
 
     fn enter(&self, socket: &Arc<TcpStream>, peer: SocketAddr, shared: &Shared) -> Result<Permit, Full> {

@@ -201,7 +201,7 @@ impl Server {
         spawn(&self.core, "hw-flusher", "the flusher", Box::new(move || flusher.run()))?;
         let tell = move || handler::tell_presence(&*handler, &changes);
         spawn(&self.core, "hw-presence", "who tells of presence", Box::new(tell))?;
-        spawn(&self.core, "hw-router", "the router", Box::new(move || router::run(config, inboxes, &metrics)))?;
+        spawn(&self.core, "hw-router", "the router", Box::new(move || router::run(config, inboxes, metrics)))?;
         for listener in &self.listeners {
             let (listener, current) = (Arc::clone(listener), Arc::clone(&self.current));
             spawn(&shared.crew, "hw-listener", "a listener", Box::new(move || listener.run(&current)))?;

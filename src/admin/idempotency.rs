@@ -72,8 +72,8 @@ pub(super) struct Idempotency {
 impl Idempotency {
     /// Whose turn it is; waits for others who ask the same, and comes back with [`Turn::Wait`] when that takes too long.
     /// The answer will have `answer_bytes` at most.
-    pub(super) fn begin(&self, id: Id, request: Id, answer_bytes: usize, now: Instant) -> Turn<Pending> {
-        let deadline = now + PATIENCE;
+    pub(super) fn begin(&self, id: Id, request: Id, answer_bytes: usize) -> Turn<Pending> {
+        let deadline = Instant::now() + PATIENCE;
         let mut table = lock(&self.table);
         loop {
             let now = Instant::now();

@@ -4,9 +4,7 @@ use crate::auth::Refusal;
 use crate::config::{AdminKey, AdminRole, ConfigError};
 use crate::http::{Head, Response};
 use crate::limits::Failures;
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use crate::secret::{Digest, random};
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
@@ -18,6 +16,8 @@ use std::time::Instant;
 
 /// The shortest secret in a key file, in bytes. No more than that is needed against guessing.
 const MIN_SECRET_BYTES: usize = 32;
+/// What our secrets begin with, so that one that has leaked is recognised by who finds it.
+const SECRET_PREFIX: &str = "hwk_";
 /// How many random bytes a secret is made of.
 const RANDOM_BYTES: usize = 32;
 /// Group and others.
@@ -64,23 +64,17 @@ fn make(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
     };
-    let (operator, back_end) = (secret()?, secret()?);
+    let (operator, back_end) = (random::<RANDOM_BYTES>()?, random::<RANDOM_BYTES>()?);
     write!(
         file,
         "# Keys to the HTTP interface of heartwire: name, role (push or admin) and secret, one key a line.\n\
-         operator admin {operator}\nback-end push {back_end}\n"
+         operator admin {SECRET_PREFIX}{operator}\nback-end push {SECRET_PREFIX}{back_end}\n"
     )?;
     Ok(true)
 }
 
-fn secret() -> io::Result<String> {
-    let mut bytes = [0; RANDOM_BYTES];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system has no random numbers"))?;
-    Ok(bytes.iter().fold("hwk_".to_owned(), |secret, byte| secret + &format!("{byte:02x}")))
-}
-
 fn parse(text: &str) -> Result<Vec<AdminKey>, String> {
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let mut names = BTreeSet::new();
     let mut keys = Vec::new();
     for (number, line) in lines {
@@ -149,11 +143,8 @@ pub(super) fn identify<'a>(
 
 /// The key with this secret. How long it takes says nothing of any secret, nor of how long those are.
 fn find<'a>(keys: &'a [AdminKey], presented: &str) -> Option<&'a AdminKey> {
-    let presented = digest(&SHA256, presented.as_bytes());
-    let is_same = |key: &&AdminKey| {
-        let secret = digest(&SHA256, key.secret.as_bytes());
-        verify_slices_are_equal(secret.as_ref(), presented.as_ref()).is_ok()
-    };
+    let presented = Digest::of(presented);
+    let is_same = |key: &&AdminKey| Digest::of(&key.secret) == presented;
     // All of them, whichever it is.
     keys.iter().filter(is_same).fold(None, |_, key| Some(key))
 }

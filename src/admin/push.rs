@@ -14,7 +14,6 @@ use crate::router::{Pending, Push, Reach, SendError, Target};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::time::Instant;
 
 /// The header by which a push is known again.
 const KEY_HEADER: &str = "idempotency-key";
@@ -31,7 +30,7 @@ pub(super) fn push(call: &Call<'_>) -> Result<Response, Response> {
     };
     let (id, request) = (Id::of(&[call.caller.name, key]), Id::of(&[&call.body]));
     let pushes = &call.admin.pushes;
-    let submitted = match pushes.begin(id, request, order.longest_answer(), Instant::now()) {
+    let submitted = match pushes.begin(id, request, order.longest_answer()) {
         Turn::First => order.submit(call),
         Turn::Resume(pending) => Ok(pending),
         Turn::Replay(text) => return Ok(answer(&text).header("Idempotent-Replayed", "true")),

@@ -7,7 +7,7 @@ use crate::auth::{Identity, Refusal};
 use crate::handler::Request;
 use crate::protocol::message::Account;
 use crate::router::ConnectionInfo;
-use aws_lc_rs::{constant_time, digest, rand};
+use crate::secret::{Digest, hex, random};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::OpenOptions;
@@ -62,9 +62,8 @@ impl TokenFile {
         let mut file = options.append(true).create(true).mode(0o600).open(path).map_err(|error| failed(&error))?;
         let present = read_file(path, MAX_FILE_BYTES)?;
         parse(&present).map_err(|wrong| at(path, &wrong))?;
-        let mut random = [0; TOKEN_BYTES];
-        rand::fill(&mut random).map_err(|_| failed(&"the system has no random bytes"))?;
-        let token = format!("{TOKEN_PREFIX}{}", hex(&random));
+        let digits = random::<TOKEN_BYTES>().map_err(|error| failed(&error))?;
+        let token = format!("{TOKEN_PREFIX}{digits}");
         let begin = if present.last().is_some_and(|byte| *byte != b'\n') { "\n" } else { "" };
         let line = format!("{begin}{HASH_PREFIX}{} {account}\n", hex(&Digest::of(&token).0));
         file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
@@ -123,23 +122,6 @@ fn add_line(line: &[u8], accounts: &mut HashMap<Digest, Account>) -> Result<(), 
     }
 }
 
-/// The SHA-256 of a token. Two of them are compared in a time that does not tell where they differ.
-struct Digest([u8; digest::SHA256_OUTPUT_LEN]);
-
-impl Digest {
-    fn of(token: &str) -> Self {
-        let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-        Self(bytes)
-    }
-}
-
-impl PartialEq for Digest {
-    fn eq(&self, other: &Self) -> bool {
-        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
-    }
-}
-
 impl Eq for Digest {}
 
 impl Hash for Digest {
@@ -148,12 +130,8 @@ impl Hash for Digest {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; digest::SHA256_OUTPUT_LEN]> {
-    let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+fn unhex(text: &str) -> Option<[u8; Digest::BYTES]> {
+    let mut bytes = [0; Digest::BYTES];
     if text.len() != 2 * bytes.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }

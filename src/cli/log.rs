@@ -30,6 +30,8 @@ pub(super) fn init(format: Format) -> Result<(), Failure> {
     // Further down they repeat what clients write, tokens included, and the back end's URL, whatever `RUST_LOG` asks of
     // all modules.
     builder.filter_module("tungstenite", LevelFilter::Warn).filter_module("ureq", LevelFilter::Warn);
+    // It repeats each failure that our own log tells of, without our bound.
+    builder.filter_module("rustls_platform_verifier", LevelFilter::Off);
     builder.write_style(WriteStyle::Never).format(move |out, record| {
         let time = out.timestamp_millis();
         write_line(out, format, &time, record)

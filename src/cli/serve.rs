@@ -31,11 +31,12 @@ pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
     super::log::init(settings.flags()?.log_format())?;
     let Parts { config, authenticator, webhook } = settings.setup()?.open(Absent::Make)?;
     raise_descriptor_limit();
-    let invitation = Invitation::new(&config);
+    let invitation = Invitation::new(&config, authenticator.is_some());
     let (gate, drain) = (Gate::new(authenticator), config.drain);
     let server = {
         let mut reporter = gate.reporter();
-        let server = Server::bind(config, gate.clone()).map_err(|error| refused(&error))?;
+        let admin = config.admin.listen.clone();
+        let server = Server::bind(config, gate.clone()).map_err(|error| refused(&error, &admin))?;
         let started = webhook.as_ref().map(Reporter::start).transpose();
         *reporter = started.map_err(|error| Failure::Run(error.to_string()))?;
         server
@@ -50,7 +51,8 @@ pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
     let drain = if served.is_ok() { running.drain } else { DRAIN_AFTER_FAILURE };
     let end = Instant::now() + drain;
     let drained = server.shutdown(drain);
-    if let Some(reporter) = gate.reporter().take() {
+    let reporter = gate.reporter().take();
+    if let Some(reporter) = reporter {
         reporter.stop(end.saturating_duration_since(Instant::now()).max(LAST_REPORTS));
     }
     match &drained {
@@ -96,8 +98,15 @@ fn obey(signals: &mut Signals, server: &Server, running: &mut Running<'_>) {
     }
 }
 
-fn refused(error: &Error) -> Failure {
-    if error.is_configuration() { Failure::Usage(error.to_string()) } else { Failure::Run(error.to_string()) }
+fn refused(error: &Error, admin: &[SocketAddr]) -> Failure {
+    match error {
+        // Whoever starts a second server has given it another address for clients, and may not know of this one.
+        Error::Listen(address, _) if admin.contains(address) => {
+            Failure::Run(format!("{error}: --admin-listen takes another address for the HTTP API, or off"))
+        }
+        error if error.is_configuration() => Failure::Usage(error.to_string()),
+        error => Failure::Run(error.to_string()),
+    }
 }
 
 /// Every connection is a descriptor, and the usual soft limit of 1,024 is there for programs that call `select`.
@@ -114,11 +123,14 @@ fn raise_descriptor_limit() {
 struct Invitation {
     page: bool,
     path: String,
+    /// How a client names itself in the query.
+    query: &'static str,
 }
 
 impl Invitation {
-    fn new(config: &Config) -> Self {
-        Self { page: config.page, path: config.path.clone() }
+    fn new(config: &Config, authenticates: bool) -> Self {
+        let query = if authenticates { "token=TOKEN" } else { "user_id=alice" };
+        Self { page: config.page, path: config.path.clone(), query }
     }
 
     /// How to try the server, and what it bears.
@@ -139,7 +151,7 @@ impl Invitation {
             return "listening nowhere".into();
         };
         let page = if self.page { format!("open http://{address}/ in two browser tabs, or ") } else { String::new() };
-        format!("listening on {list}: {page}websocat 'ws://{address}{}?user_id=alice'", self.path)
+        format!("listening on {list}: {page}websocat 'ws://{address}{}?{}'", self.path, self.query)
     }
 }
 
@@ -167,7 +179,7 @@ mod tests {
 
     fn invitation(page: bool, addresses: &[&str]) -> String {
         let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Invitation { page, path: "/ws".into() }.text(&addresses)
+        Invitation { page, path: "/ws".into(), query: "user_id=alice" }.text(&addresses)
     }
 
     #[test]

@@ -101,9 +101,14 @@ impl Setup {
         let mut config = self.config;
         let authenticator = self.authentication.open()?;
         let webhook = self.webhook.map(WebhookSetup::open).transpose()?;
-        config.admin.keys = self.admin_keys.open(absent)?;
+        // What will not start makes no file of keys.
+        let before = if absent == Absent::Make { Absent::Ignore } else { absent };
+        config.admin.keys = self.admin_keys.open(before)?;
         let gate = Gate::new(authenticator.clone());
         Server::check(&config, &gate).map_err(|error| Failure::Usage(error.to_string()))?;
+        if absent == Absent::Make && self.admin_keys.are_absent() {
+            config.admin.keys = self.admin_keys.open(absent)?;
+        }
         Ok(Parts { config, authenticator, webhook })
     }
 }
@@ -121,22 +126,26 @@ impl Authentication {
 }
 
 impl AdminKeys {
-    fn open(self, absent: Absent) -> Result<Vec<AdminKey>, Failure> {
+    fn are_absent(&self) -> bool {
+        matches!(self, Self::File(path) if !path.exists())
+    }
+
+    fn open(&self, absent: Absent) -> Result<Vec<AdminKey>, Failure> {
         let path = match self {
             Self::None => return Ok(Vec::new()),
             Self::One(secret) => return Ok(vec![AdminKey::new("flag", AdminRole::Admin, secret)]),
             Self::File(path) => path,
         };
-        if !path.exists() && absent != Absent::Make {
+        if self.are_absent() && absent != Absent::Make {
             return match absent {
                 Absent::Refuse => Err(failed(format!("admin-key-file {} does not exist", path.display()))),
                 // It would hold keys of which there is nothing to check.
                 _ => Ok(vec![AdminKey::new("made", AdminRole::Admin, "x".repeat(32))]),
             };
         }
-        let file = KeyFile::open(&path).map_err(failed)?;
+        let file = KeyFile::open(path).map_err(failed)?;
         if file.made {
-            let place = std::path::absolute(&path).unwrap_or(path);
+            let place = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             info!("the keys to the HTTP API were made: they are in {}", place.display());
         }
         if let Some(warning) = file.warning {

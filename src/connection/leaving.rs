@@ -18,15 +18,15 @@ pub(crate) fn refuse(
     receiver: &mut Receiver,
     outbound: &Arc<Outbound>,
     refusal: &Refusal,
-    greeting: Option<&Greeting>,
+    greeting: &Greeting,
     shared: &Shared,
 ) {
     shared.metrics.refused.add(1);
     log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
     let reason = refusal.close_reason();
-    let answer = match greeting.filter(|greeting| greeting.refuse_by_close) {
-        Some(greeting) => [&*greeting.first.concat(), &*greeting.format.close(&reason)].concat(),
-        None => refusal.response().to_bytes(),
+    let answer = match greeting.refuse_by_close {
+        true => [&*greeting.first.concat(), &*greeting.format.close(&reason)].concat(),
+        false => refusal.response().to_bytes(),
     };
     answer_and_leave(receiver, outbound, answer.into(), reason);
 }

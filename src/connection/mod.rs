@@ -66,7 +66,7 @@ pub(crate) fn run(newcomer: Newcomer) {
         }
         Err(refusal) => {
             let outbound = Arc::clone(&life.connection.outbound);
-            refuse(&mut life.receiver, &outbound, &refusal, Some(&greeting), &shared);
+            refuse(&mut life.receiver, &outbound, &refusal, &greeting, &shared);
         }
     }
 }

@@ -51,8 +51,8 @@ pub(crate) struct Router {
     control: Sender<Control>,
 }
 
-/// Where the router's thread takes from; passed to [`run`].
-pub(crate) struct Inboxes(run::Inboxes);
+/// Where the router's thread takes from, and where it says who has come and gone; passed to [`run`].
+pub(crate) struct Inboxes(run::Inboxes, Sender<PresenceChange>);
 
 /// Who has come and who has gone, in order; its end is that of the router.
 pub(crate) type Changes = Receiver<PresenceChange>;
@@ -63,13 +63,13 @@ pub(crate) fn inboxes(max_connections: usize, max_message_bytes: usize) -> (Rout
     let (data, data_receiver) = bounded((DATA_INBOX_BYTES / max_message_bytes).clamp(MIN_DATA_INBOX, DATA_INBOX));
     let (control, control_receiver) = bounded(2 * max_connections + DATA_INBOX);
     let (changes, told) = bounded(CHANGES);
-    let inboxes = run::Inboxes { control: control_receiver, data: data_receiver, changes };
-    (Router { data, control }, Inboxes(inboxes), told)
+    let inboxes = run::Inboxes { control: control_receiver, data: data_receiver };
+    (Router { data, control }, Inboxes(inboxes, changes), told)
 }
 
 /// The router's thread.
-pub(crate) fn run(config: Arc<Config>, inboxes: Inboxes, metrics: &Arc<Metrics>) {
-    run::run(config, &inboxes.0, metrics);
+pub(crate) fn run(config: Arc<Config>, Inboxes(inboxes, changes): Inboxes, metrics: Arc<Metrics>) {
+    run::run(config, &inboxes, changes, metrics);
 }
 
 impl Router {

@@ -20,18 +20,17 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 /// How many batches of data are taken before the control inbox is looked at again, and before anything is sent.
 const BATCHES_PER_TURN: usize = 64;
 
-/// The ends of the two inboxes from which the router takes, and where it says who has come and gone.
+/// The ends of the two inboxes from which the router takes.
 pub(super) struct Inboxes {
     pub(super) control: Receiver<Control>,
     pub(super) data: Receiver<Data>,
-    pub(super) changes: Sender<PresenceChange>,
 }
 
 /// The router's thread, from the first registration to `Stop`.
 ///
 /// A panic in the state fails the server: every connection is closed with 1011, and the panic goes on to the caller.
-pub(super) fn run(config: Arc<Config>, inboxes: &Inboxes, metrics: &Arc<Metrics>) {
-    let mut core = Core::new(config, inboxes.changes.clone(), Arc::clone(metrics));
+pub(super) fn run(config: Arc<Config>, inboxes: &Inboxes, changes: Sender<PresenceChange>, metrics: Arc<Metrics>) {
+    let mut core = Core::new(config, changes, metrics);
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| serve(&mut core, inboxes))) {
         core.fail();
         resume_unwind(panic);

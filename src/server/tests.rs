@@ -4,6 +4,8 @@ use super::*;
 use crate::handler::Anonymous;
 use crate::protocol::message::Account;
 use crate::router::{Push, SendError};
+#[cfg(feature = "admin")]
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use tungstenite::{Message, WebSocket, client};
 
@@ -78,5 +80,44 @@ fn a_client_for_whom_the_router_has_no_room_is_told_and_others_stay() {
     drop((flooding, quiet));
     writing.join().unwrap();
     assert!(server.handle().counts().unwrap().commands_dropped > 0);
+    server.shutdown(Duration::ZERO).unwrap();
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn a_push_whose_answer_was_not_seen_is_not_pushed_again() {
+    let mut config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
+    config.admin.listen.clone_from(&config.listen);
+    let server = Server::bind(config, Anonymous).unwrap();
+    let mut alice = connect(&server, "alice");
+    let ask = |request: &str, key: &str, body: &str| {
+        let mut stream = TcpStream::connect(server.local_admin_addrs()[0]).unwrap();
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{key}");
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let push = |n: u32| {
+        let body = format!(r#"{{"accounts":["alice"],"message":{{"type":"notice","content":{n}}}}}"#);
+        ask("POST /v1/push", &format!("Idempotency-Key: {n}\r\n"), &body)
+    };
+    let (release, held) = crossbeam_channel::bounded::<()>(0);
+    server.current.get().router.run_in_router(move || {
+        // Until the test lets it go on, by dropping the other end.
+        let _ = held.recv();
+    });
+    assert!(ask("GET /healthz", "", "").starts_with("HTTP/1.1 503 "), "the router does not answer");
+    assert!(push(1).starts_with("HTTP/1.1 503 "), "it was handed over, and nothing came back");
+    drop(release);
+    let (answer, again) = (push(1), push(1));
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#""connections":1"#), "{answer}");
+    assert!(again.contains("\r\nIdempotent-Replayed: true\r\n"), "{again}");
+    push(2);
+    for n in 1..=2 {
+        let frame = format!(r#"{{"type":"notice","content":{n}}}"#);
+        assert_eq!(alice.read().unwrap(), Message::text(frame), "each once");
+    }
+    assert!(ask("GET /healthz", "", "").starts_with("HTTP/1.1 200 "));
     server.shutdown(Duration::ZERO).unwrap();
 }

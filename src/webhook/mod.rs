@@ -32,12 +32,12 @@ pub use queue::WebhookCounts;
 
 use crate::config::LONGEST;
 use crate::outgoing;
+use crate::secret::random;
 use crate::threads::Crew;
 use delivery::{Delivery, Shared};
 use post::Poster;
 use schedule::Schedule;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ureq::Agent;
@@ -48,6 +48,8 @@ const DROP_PATIENCE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(5);
 /// Enough for a TLS handshake in a build without optimization; only what is touched takes memory.
 const STACK_BYTES: usize = 2 << 20;
+/// How many random bytes tell one run of the server from every other.
+const ID_BYTES: usize = 8;
 
 /// Tells a back end what happens. Every method may be called from any thread; the drop stops it as [`Webhook::stop`] does
 /// within 2 s.
@@ -68,7 +70,7 @@ impl Webhook {
         let (shared, crew) = (Arc::new(Shared::new(&options)), Arc::new(Crew::default()));
         let agent: Agent = outgoing::client().timeout_global(Some(options.timeout)).build().into();
         let delivery = Delivery {
-            server: instance_id().map_err(WebhookError::Start)?,
+            server: random::<ID_BYTES>().map_err(WebhookError::Start)?,
             shared: Arc::clone(&shared),
             schedule: Schedule::new(&options),
             poster: Poster::new(agent.clone(), &options)?,
@@ -119,11 +121,4 @@ impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Webhook").field("counts", &self.counts()).finish_non_exhaustive()
     }
-}
-
-/// Tells one run of the server from every other: 16 hexadecimal digits.
-fn instance_id() -> io::Result<String> {
-    let mut id = [0; 8];
-    aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("the system has no random numbers"))?;
-    Ok(sign::hex(&id))
 }

@@ -1,5 +1,6 @@
 //! The signature of a request: HMAC-SHA256 over its time and its body.
 
+use crate::secret::hex;
 use aws_lc_rs::hmac::{Context, HMAC_SHA256, Key};
 
 /// Signs with one secret.
@@ -19,22 +20,9 @@ impl Signer {
     }
 }
 
-/// Two digits for each byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_become_digits() {
-        assert_eq!(hex(&[]), "");
-        assert_eq!(hex(&[0x00, 0x0f, 0xf0, 0x9a, 0xff]), "000ff09aff");
-    }
 
     /// Whoever writes a receiver tries it with that example.
     #[test]

@@ -6,6 +6,7 @@ use crate::webhook::receiver::{Answer, Receiver};
 use heartwire::authenticators::TokenFile;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -188,7 +189,7 @@ fn check_config_finds_what_a_start_would_and_makes_nothing() {
         (&["--auth", "jwt", "--jwt-key-file", "absent.key"], "absent.key"),
         (&["--auth", "http", "--auth-url", "ftp://a.example/"], "URL"),
         (&["--allow-anonymous", "--webhook", "http://a.example/", "--webhook-secret-file", "absent"], "absent"),
-        (&["--allow-anonymous", "--webhook", "potato", "--webhook-secret-file", "/etc/hostname"], "webhook"),
+        (&["--allow-anonymous", "--webhook", "potato", "--webhook-secret-file", "/dev/null"], "webhook"),
         (&["--allow-anonymous", "--admin-key", "short"], "admin-key"),
         (&["--allow-anonymous", "--admin-key", "none", "--admin-listen", "0.0.0.0:0"], "needs a key"),
         (&["--allow-anonymous", "--heartbeat-timeout", "1s", "--heartbeat-interval", "1s"], "must be less"),
@@ -332,7 +333,7 @@ fn keys_are_made_at_the_start_and_no_secret_is_shown() {
     let log = process.stop();
     assert!(log.iter().any(|line| line.ends_with(&format!("they are in {}", keys.display()))), "{log:?}");
     let secrets: Vec<_> =
-        made.lines().filter(|line| !line.starts_with('#')).flat_map(|l| l.split(' ').last()).collect();
+        made.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit(' ').next()).collect();
     assert!(secrets.len() > 1, "{made}");
     for secret in secrets.into_iter().chain(["SECRET"]) {
         assert!(!log.iter().any(|line| line.contains(secret)), "{log:?}");
@@ -408,4 +409,87 @@ fn completions_and_manual_know_every_subcommand() {
         assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
     }
     assert!(manual.contains("max\\-connections") && manual.contains("HEARTWIRE_MAX_PER_ACCOUNT"));
+}
+
+/// Every setting with a value other than its default, but for `heartbeat-preset`, which cannot stand beside an interval.
+const OTHERWISE: &str = "\
+    --listen 127.0.0.1:1 --tcp-listen 127.0.0.1:3 --ginchat-path off --page off --allow-anonymous \
+    --origin https://a.example --host a --trusted-proxy 10.0.0.0/8 --proxy-protocol v2 --auth token-file \
+    --token-file tokens --jwt-algorithm EdDSA --jwt-key-file k --jwt-audience a --jwt-issuer i \
+    --auth-url http://a.example/ --auth-timeout 1s --auth-concurrency 7 --auth-failures 7 --auth-failures-burst 7 \
+    --admin-listen 127.0.0.1:4 --admin-key none --admin-key-file k --offline-grace 1m --webhook http://b.example/ \
+    --webhook-events message --webhook-secret-file secret --heartbeat-interval 20s --heartbeat-timeout 90s \
+    --liveness heartbeat --negotiable-timeout 1s..1h --handshake-deadline 1s --tcp-first-byte 10s \
+    --assembly-deadline 500ms --write-deadline 1m --max-lifetime 1h --idle-reader 30s --idle-writer 40s --idle-all 50s \
+    --max-connections 7 --max-per-account 7 --max-per-address 7 --single replace --single-by device \
+    --accepts-per-second 7 --max-message-bytes 2MiB --max-fragments 7 --rate 7 --burst 7 --control-rate 7 \
+    --control-burst 7 --deliveries-per-second 7 --delivered-bytes-per-second 7 --broadcast on --queue-bytes 2000 \
+    --queue-messages 7 --queue-total-bytes 1GiB --drain 1s --linger 1s --stack-bytes 512KiB --log-format json";
+
+#[test]
+fn the_documentation_knows_what_changes_when() {
+    let folder = Folder::new();
+    folder.write("secret", "a secret of more than 16 bytes");
+    TokenFile::add(folder.0.join("tokens"), &account("alice")).unwrap();
+    let file = folder.write("heartwire.toml", "listen = '127.0.0.1:0'\nadmin-listen = 'off'\n");
+    let mut command = with_file(&["serve"], &file);
+    command.current_dir(&folder.0).env_remove("HEARTWIRE_ADMIN_LISTEN");
+    let mut process = Process::start(command);
+    process.address();
+    let flags: Vec<_> = ["print-config"].into_iter().chain(OTHERWISE.split_whitespace()).collect();
+    let everything = printed(heartwire(&flags));
+    folder.write("heartwire.toml", &everything);
+    let outcome = reload(&mut process);
+
+    let (changed, rest) = outcome.split_once("changed ").unwrap().1.split_once("; ").expect(&outcome);
+    let (_, waiting) = rest.split_once("only a restart changes ").expect(&outcome);
+    let listed = |text: &str| -> BTreeSet<String> { text.split(", ").map(str::to_owned).collect() };
+    let (mut changed, waiting) = (listed(changed), listed(waiting));
+    changed.insert("heartbeat-preset".into());
+    let text = documentation();
+    let documented = |row: &str| -> BTreeSet<String> {
+        let row = text.lines().find_map(|line| line.strip_prefix(&format!("| {row} | "))).expect(row);
+        row.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    assert_eq!(changed, documented("change at SIGHUP"));
+    assert_eq!(waiting, documented("change at a restart"));
+    let keys = everything.lines().filter_map(|line| {
+        let key = line.strip_suffix(" is not set").and_then(|line| line.strip_prefix("# "));
+        key.or_else(|| line.split_once(" = ").map(|(key, _)| key))
+    });
+    assert_eq!(
+        changed.union(&waiting).map(String::as_str).collect::<Vec<_>>(),
+        keys.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn the_file_in_the_documentation_is_one() {
+    let text = documentation();
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = Folder::new();
+    let file = folder.write("heartwire.toml", example);
+    assert!(printed(with_file(&["print-config"], &file)).contains("\nmax-connections = 5000  # "));
+}
+
+fn documentation() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md")).unwrap()
+}
+
+#[test]
+fn a_start_that_is_refused_makes_no_keys_and_an_address_in_use_says_which_flag_moves_it() {
+    let folder = Folder::new();
+    let keys = folder.0.join("keys");
+    let start = |arguments: &[&str]| {
+        let output = heartwire(&[&["serve"], arguments].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let key_file = keys.to_str().unwrap();
+    let (code, text) = start(&["--listen", "0.0.0.0:0", "--admin-listen", "127.0.0.1:0", "--admin-key-file", key_file]);
+    assert!(code == Some(2) && text.contains("allow-anonymous"), "{text}");
+    assert!(!keys.exists());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = start(&["--listen", "127.0.0.1:0", "--admin-listen", &address]);
+    assert!(code == Some(1) && text.contains("--admin-listen takes another address"), "{text}");
 }

@@ -34,7 +34,7 @@ fn full_size_pushes_reach_each_connection_once_and_the_relay_goes_on() {
 fn push(accounts: u64, per_second: u64, stretch: Duration) -> f64 {
     let server = serve(configured(|config| {
         config.admin.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        (config.max_per_address, config.accepts_per_second, config.message_rate) = (None, None, None);
+        (config.max_per_address, config.message_rate) = (None, None);
     }));
     let admin = server.local_admin_addrs()[0];
     let mut clients: Vec<(u64, Client)> = Vec::new();

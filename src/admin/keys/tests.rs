@@ -63,7 +63,7 @@ fn what_is_wrong_in_a_file_is_named_by_its_line_and_holds_no_secret() {
     let secret = "s".repeat(32);
     for (text, essence) in [
         ("".to_owned(), "it holds no key"),
-        ("# nothing\n\n  \n".into(), "it holds no key"),
+        ("# nothing\n\n  \n\t# more\n".into(), "it holds no key"),
         (format!("a push {secret} more"), "line 1: a key is written as"),
         (format!("# one\na admin {secret}\nb {secret}"), "line 3: a key is written as"),
         (format!("a root {secret}"), "line 1: the role must be"),

@@ -131,7 +131,8 @@ fn a_key_is_of_the_algorithm_and_strong_enough() {
         let folder = support::folder();
         let pem =
             |name: &str, der: &[u8]| format!("-----BEGIN {name}-----\n{}\n-----END {name}-----\n", base64(der, false));
-        let [small, p384] = [support::small_rsa_key(), support::p384_key()];
+        let (small, short, [p384, p384_public]) =
+            (support::small_rsa_key(), support::short_ed_key(), support::p384_keys());
         for (n, wrong) in [
             String::new(),
             "short".repeat(6) + "x\n",
@@ -142,6 +143,8 @@ fn a_key_is_of_the_algorithm_and_strong_enough() {
             pem("PUBLIC KEY", &small),
             pem("RSA PUBLIC KEY", &small),
             pem("PRIVATE KEY", &p384),
+            pem("PUBLIC KEY", &p384_public),
+            pem("PUBLIC KEY", &short),
         ]
         .into_iter()
         .enumerate()

@@ -94,6 +94,15 @@ fn a_push_to_all_reaches_each_of_many_connections_once() {
     }
 }
 
+#[test]
+fn an_answer_larger_than_any_buffer_arrives_whole() {
+    let server = serve(with_admin());
+    let api = Api::of(&server);
+    let names: Vec<_> = (0..10_000).map(|n| format!("{n:05}{}", "x".repeat(90))).collect();
+    let answer = api.post("/v1/push", &push(&json!({ "accounts": names }), 1));
+    assert_eq!(answer["missing"], json!(names));
+}
+
 /// Pushes to alice with this key of the back end.
 fn push_as(api: &Api, bearer: &str, key: &str, content: u32) -> Answer {
     let headers = format!("Authorization: Bearer {bearer}\r\nIdempotency-Key: {key}\r\n");

@@ -182,6 +182,31 @@ fn a_back_end_that_is_silent_or_dribbles_is_waited_for_no_longer_than_configured
 }
 
 #[test]
+fn whoever_had_to_wait_for_its_turn_is_not_kept_waiting_then() {
+    let (first, second) = (Barrier::default(), Barrier::default());
+    let held = [first.clone(), second.clone()];
+    let back_end = BackEndServer::start(move |head, stream| {
+        held[usize::from(head.contains("second"))].wait();
+        // The first one answers; nobody waits for the second any more.
+        let _ = stream.write_all(response("200 OK", "", ALICE).as_bytes());
+    });
+    let server = asking(&back_end.url(), |options| {
+        (options.timeout, options.concurrency) = (Duration::from_secs(3), 1);
+    });
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| status(&server, "/ws", "first"));
+        eventually("the first asks", || back_end.requests().len() == 1);
+        let waiting = scope.spawn(|| status(&server, "/ws", "second"));
+        // Time for the second to stand in line; where it is not enough, it finds its place free.
+        std::thread::sleep(Duration::from_millis(200));
+        first.open();
+        assert!([101, 503].contains(&served.join().unwrap()));
+        assert_eq!(waiting.join().unwrap(), 503);
+    });
+    second.open();
+}
+
+#[test]
 fn no_more_questions_are_asked_at_once_than_configured() {
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, highest) = (Arc::clone(&inside), Arc::clone(&most));

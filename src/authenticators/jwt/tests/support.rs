@@ -101,10 +101,17 @@ pub(super) fn small_rsa_key() -> Vec<u8> {
     [&[0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00][..], &[0xff; 128], &[0x02, 0x03, 0x01, 0x00, 0x01]].concat()
 }
 
-/// A private key on another curve.
-pub(super) fn p384_key() -> Vec<u8> {
+/// A private and a public key on another curve.
+pub(super) fn p384_keys() -> [Vec<u8>; 2] {
     let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
-    pair.to_pkcs8v1().unwrap().as_ref().to_vec()
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    [pair.to_pkcs8v1().unwrap().as_ref().to_vec(), public.as_ref().to_vec()]
+}
+
+/// A public key for Ed25519 (RFC 8410 §4) that lacks a byte.
+pub(super) fn short_ed_key() -> Vec<u8> {
+    let head = [0x30, 0x29, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x20, 0x00];
+    [&head[..], &[9; 31]].concat()
 }
 
 /// A token of this header and these claims, signed with `key` by `algorithm`.
