@@ -204,6 +204,9 @@ impl Heartbeat {
         ]
     }
 
+    /// A frame of its own: that of [`Heartbeat::step`] is on the deepest path of an idle connection, and must stay small.
+    #[cold]
+    #[inline(never)]
     fn describe(&self, kind: CloseKind, now: Instant) -> CloseReason {
         let detail = match kind {
             CloseKind::HeartbeatTimeout => {

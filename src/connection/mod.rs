@@ -156,6 +156,7 @@ impl Life {
         let _ = self.connection.outbound.push([ping]);
     }
 
+    #[inline(never)]
     fn idle(&mut self, idle: Idle) {
         let level = if idle.first { log::Level::Info } else { log::Level::Debug };
         let info = self.connection.info();
