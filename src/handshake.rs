@@ -234,8 +234,14 @@ fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result
         log::error!("the handler panicked in `authenticate`");
         Err(Refusal::internal("authentication failed on the server's side"))
     });
-    if identity.as_ref().is_err_and(Refusal::is_wrong_proof) {
-        shared.failures.failed(address, Instant::now());
+    if let Err(refusal) = &identity
+        && refusal.is_wrong_proof()
+    {
+        let (ip, now) = (request.client.ip(), Instant::now());
+        shared.failures.failed(address, now);
+        if shared.reminders.due(&format!("token of {ip}"), now) {
+            log::info!("refused a client from {ip}: {}", Printable(&refusal.message));
+        }
     }
     let identity = identity?;
     let parameter = request.account_parameter();

@@ -5,7 +5,8 @@ export interface HeartwireOptions {
   /**
    * A bearer token, or what gets one: it is called before each attempt to connect, and again when four fifths of a
    * token's life are over; it may be async. If it throws, the attempt has failed and another follows with back-off (a
-   * failed renewal is the event `error`); it may call `close()` if there will never be a token.
+   * failed renewal is the event `error`, and where none succeeds in time the client comes back with back-off and another
+   * token); it may call `close()` if there will never be a token.
    */
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /** A label for this connection, at most 64 bytes. */

@@ -22,6 +22,8 @@ const MAX_ACCOUNTS = 256;
 /** The part of a token's life after which another one is asked for, and how much of it must be left for another try. */
 const RENEW_AFTER = 0.8;
 const MIN_RENEWAL_MS = 1_000;
+/** How a connection ends whose token has expired. */
+const EXPIRED = 4500;
 /** What may stand in a subprotocol (RFC 9110 §5.6.2). */
 const SUBPROTOCOL = /^[\w!#$%&'*+.^`|~-]+$/;
 /** Events that a push of the same name does not set off; the server itself pushes none of the others. */
@@ -234,10 +236,12 @@ export class Heartwire {
 
   /** How many ms to wait after a close before coming back; null: stay away. */
   #delayAfter(code) {
-    const advice = adviceOf(code);
-    if (advice === 'never') return null;
-    const { random, backoffMs, backoffMaxMs, stableMs } = this.#options;
+    const { random, backoffMs, backoffMaxMs, stableMs, token } = this.#options;
     const { register, registeredAt } = this.#link;
+    // No token came in time for this connection, but one may come for the next.
+    const hasExpired = code === EXPIRED && register?.expires_in_ms !== undefined && typeof token === 'function';
+    const advice = hasExpired ? 'back off' : adviceOf(code);
+    if (advice === 'never') return null;
     if (register && this.#now() - registeredAt >= stableMs) this.#failures = 0;
     // Only the first time in a row: a server that ends every connection at once would otherwise be asked for ever.
     const atOnce = advice === 'at once' && register && this.#failures === 0;

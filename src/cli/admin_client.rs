@@ -18,6 +18,7 @@ const MAX_ANSWER_BYTES: u64 = 16 << 20;
 pub(super) struct Server {
     /// The address of the server's HTTP interface
     #[arg(long, env = "HEARTWIRE_ADMIN", value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    #[arg(value_parser = base)]
     admin: String,
 
     /// The key to it, where one is asked for
@@ -28,7 +29,7 @@ pub(super) struct Server {
 impl Server {
     /// Posts a body of JSON and returns the answer's, on one line.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Failure> {
-        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
+        let url = format!("{}{path}", self.admin);
         let mut request = agent().post(&url).content_type("application/json");
         if let Some(key) = &self.admin_key {
             request = request.header("Authorization", format!("Bearer {key}"));
@@ -44,6 +45,14 @@ impl Server {
         } else {
             Err(Failure::Run(format!("{} answered {}: {}", self.admin, response.status().as_u16(), message(&text))))
         }
+    }
+}
+
+/// An address as it must be, so that a host alone is told what it lacks.
+fn base(text: &str) -> Result<String, &'static str> {
+    match text.starts_with("http://") || text.starts_with("https://") {
+        true => Ok(text.trim_end_matches('/').into()),
+        false => Err("it must begin with http:// or https://"),
     }
 }
 

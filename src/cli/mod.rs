@@ -19,7 +19,7 @@ mod setup;
 mod token;
 mod values;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -55,6 +55,8 @@ enum Command {
     Listen(listen::Flags),
 
     /// Pushes a message through a running server, to accounts, to rooms or to everybody
+    ///
+    /// The exit code is 1 also where it reached nobody.
     Push(push::Flags),
 
     /// Makes a token for an account
@@ -90,7 +92,7 @@ pub(crate) fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let command = match parse(&arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return answer(&error),
+        Err(error) => return answer(&error, &arguments),
     };
     let done = match command {
         // Their flags are read once more, together with the file that they name.
@@ -129,15 +131,34 @@ fn command() -> clap::Command {
 }
 
 /// Help and version as clap prints them; a wrong use in one line.
-fn answer(error: &clap::Error) -> ExitCode {
+fn answer(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             // Nobody is left to tell when the help cannot be written.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
-        _ => fail(2, one_line(error)),
+        _ => fail(2, wrong_use(error, arguments)),
     }
+}
+
+/// The message of a wrong use, behind the environment's variable where the command line has nothing to do with it.
+fn wrong_use(error: &clap::Error, arguments: &[OsString]) -> String {
+    let flags = [ContextKind::InvalidArg, ContextKind::PriorArg].into_iter().filter_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(flag)) => flag.split([' ', '[', '=']).next(),
+        _ => None,
+    });
+    let mut variables = flags.filter(|flag| !is_given(flag, arguments)).filter_map(|flag| {
+        let name = format!("HEARTWIRE_{}", flag.strip_prefix("--")?.replace('-', "_").to_uppercase());
+        std::env::var_os(&name).map(|_| name)
+    });
+    let line = one_line(error);
+    variables.next().map(|name| format!("{name}: {line}")).unwrap_or(line)
+}
+
+fn is_given(flag: &str, arguments: &[OsString]) -> bool {
+    let rest = |argument: &OsString| argument.to_str()?.strip_prefix(flag).map(str::to_owned);
+    arguments.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 /// The message of a wrong use, without the usage and the hints for help that clap puts under it.

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::gate::Gate;
 use super::settings::Settings;
-use super::setup::{Absent, Webhook};
+use super::setup::{Absent, Parts, Webhook};
 use heartwire::Server;
 use log::{error, info};
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ pub(super) struct Running<'a> {
     pub(super) first: Settings,
     /// As they were read last.
     pub(super) latest: Settings,
+    /// What of them only a restart puts in force.
+    pub(super) waiting: BTreeSet<String>,
     pub(super) gate: Gate,
     /// As it was started.
     pub(super) webhook: Option<Webhook>,
@@ -44,6 +46,7 @@ impl Running<'_> {
         let files = setup.files();
         let parts = setup.open(Absent::Refuse)?;
         let drain = parts.config.drain;
+        check_where_it_listens(&parts, server)?;
         // The server asks its handler whether it authenticates.
         let former = self.gate.replace(parts.authenticator);
         let waiting = server.reconfigure(parts.config).map_err(|error| {
@@ -56,10 +59,23 @@ impl Running<'_> {
             waiting.insert("webhook-secret-file".into());
         }
         let changed: BTreeSet<_> = self.latest.changed_in(&settings).into_iter().collect();
-        let in_force: Vec<_> = changed.difference(&waiting).cloned().collect();
-        (self.latest, self.drain) = (settings, drain);
-        Ok(outcome(&in_force, &files, &waiting.into_iter().collect::<Vec<_>>()))
+        // What waited and does no longer has gone back to what it was all the time.
+        let in_force: Vec<_> =
+            changed.into_iter().filter(|flag| !waiting.contains(flag) && !self.waiting.contains(flag)).collect();
+        let outcome = outcome(&in_force, &files, &waiting.iter().cloned().collect::<Vec<_>>());
+        (self.latest, self.waiting, self.drain) = (settings, waiting, drain);
+        Ok(outcome)
     }
+}
+
+/// Addresses stay until a restart, so who must authenticate is decided by those: before the gate lets in anybody else.
+fn check_where_it_listens(parts: &Parts, server: &Server) -> Result<(), Failure> {
+    let mut config = parts.config.clone();
+    config.listen = server.local_addrs().to_vec();
+    config.tcp_listen = server.local_tcp_addrs().to_vec();
+    config.admin.listen = server.local_admin_addrs();
+    let gate = Gate::new(parts.authenticator.clone());
+    Server::check(&config, &gate).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 fn outcome(in_force: &[String], files: &[&str], waiting: &[String]) -> String {
@@ -79,6 +95,23 @@ fn outcome(in_force: &[String], files: &[&str], waiting: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use heartwire::Config;
+    use heartwire::authenticators::{BackEnd, BackEndOptions};
+    use std::sync::Arc;
+
+    #[test]
+    fn who_must_authenticate_is_decided_by_where_it_listens_now() {
+        let back_end = || Some(Arc::new(BackEnd::new(BackEndOptions::new("http://127.0.0.1:1/")).unwrap()) as _);
+        let parts = |authenticator| Parts { config: Config::default(), authenticator, webhook: None };
+        let mut config = Config::default();
+        config.listen = vec!["0.0.0.0:0".parse().unwrap()];
+        let server = Server::bind(config, Gate::new(back_end())).unwrap();
+        assert!(check_where_it_listens(&parts(back_end()), &server).is_ok());
+        let Err(Failure::Usage(why)) = check_where_it_listens(&parts(None), &server) else {
+            panic!("it was not refused")
+        };
+        assert!(why.contains("allow-anonymous"), "{why}");
+    }
 
     #[test]
     fn one_line_says_what_became_of_it() {

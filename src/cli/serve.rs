@@ -10,6 +10,7 @@ use log::{error, info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,11 +28,15 @@ const LAST_REPORTS: Duration = Duration::from_secs(1);
 /// Serves until SIGTERM or SIGINT, and reads its settings anew at SIGHUP; a server that fails later than at its start says
 /// so in the log.
 pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    // One that comes during the start waits: by default it would end the process.
+    let signals = Signals::new([SIGHUP]).map_err(|error| no_signals(&error))?;
     let settings = Settings::load(arguments)?;
     super::log::init(settings.flags()?.log_format())?;
-    let Parts { config, authenticator, webhook } = settings.setup()?.open(Absent::Make)?;
+    let setup = settings.setup()?;
+    let authentication = setup.authentication.to_string();
+    let Parts { config, authenticator, webhook } = setup.open(Absent::Make)?;
     raise_descriptor_limit();
-    let invitation = Invitation::new(&config, authenticator.is_some());
+    let invitation = Invitation::new(&config, authenticator.is_some(), authentication);
     let (gate, drain) = (Gate::new(authenticator), config.drain);
     let server = {
         let mut reporter = gate.reporter();
@@ -42,9 +47,9 @@ pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         server
     };
     let first = settings.clone();
-    let mut running = Running { arguments, first, latest: settings, gate: gate.clone(), webhook, drain };
-    let served =
-        serve(&server, &mut running, &invitation).map_err(|error| Failure::Run(format!("signals: {error}")))?;
+    let (latest, waiting) = (settings, BTreeSet::new());
+    let mut running = Running { arguments, first, latest, waiting, gate: gate.clone(), webhook, drain };
+    let served = serve(&server, signals, &mut running, &invitation).map_err(|error| no_signals(&error))?;
     if let Err(error) = &served {
         error!("the server failed: {error}");
     }
@@ -63,8 +68,13 @@ pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
 }
 
 /// Until the server stops or fails: this thread waits for it, another one for signals.
-fn serve(server: &Server, running: &mut Running<'_>, invitation: &Invitation) -> io::Result<Result<(), Error>> {
-    let mut signals = signals()?;
+fn serve(
+    server: &Server,
+    mut signals: Signals,
+    running: &mut Running<'_>,
+    invitation: &Invitation,
+) -> io::Result<Result<(), Error>> {
+    add_stops(&signals)?;
     let waiting = signals.handle();
     thread::scope(|scope| {
         thread::Builder::new().name("signals".into()).spawn_scoped(scope, || obey(&mut signals, server, running))?;
@@ -75,14 +85,19 @@ fn serve(server: &Server, running: &mut Running<'_>, invitation: &Invitation) ->
     })
 }
 
-/// What there is to listen to. The second signal to stop ends the process: in its handler, which nothing can keep waiting.
-fn signals() -> io::Result<Signals> {
+/// Adds the signals to stop. The second one ends the process: in its handler, which nothing can keep waiting.
+fn add_stops(signals: &Signals) -> io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stopping))?;
         signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+        signals.add_signal(signal)?;
     }
-    Signals::new([SIGTERM, SIGINT, SIGHUP])
+    Ok(())
+}
+
+fn no_signals(error: &io::Error) -> Failure {
+    Failure::Run(format!("signals: {error}"))
 }
 
 fn obey(signals: &mut Signals, server: &Server, running: &mut Running<'_>) {
@@ -123,14 +138,13 @@ fn raise_descriptor_limit() {
 struct Invitation {
     page: bool,
     path: String,
-    /// How a client names itself in the query.
-    query: &'static str,
+    authenticates: bool,
+    authentication: String,
 }
 
 impl Invitation {
-    fn new(config: &Config, authenticates: bool) -> Self {
-        let query = if authenticates { "token=TOKEN" } else { "user_id=alice" };
-        Self { page: config.page, path: config.path.clone(), query }
+    fn new(config: &Config, authenticates: bool, authentication: String) -> Self {
+        Self { page: config.page, path: config.path.clone(), authenticates, authentication }
     }
 
     /// How to try the server, and what it bears.
@@ -142,6 +156,7 @@ impl Invitation {
         if let Some(address) = server.local_admin_addrs().first() {
             info!("HTTP API on {}: curl http://{}/healthz", list(&server.local_admin_addrs()), reachable(*address));
         }
+        info!("authentication: {}", self.authentication);
         info!("{}", server.admission());
     }
 
@@ -150,8 +165,12 @@ impl Invitation {
         let Some(address) = listening.first().copied().map(reachable) else {
             return "listening nowhere".into();
         };
-        let page = if self.page { format!("open http://{address}/ in two browser tabs, or ") } else { String::new() };
-        format!("listening on {list}: {page}websocat 'ws://{address}{}?{}'", self.path, self.query)
+        let (query, fragment) = match self.authenticates {
+            true => ("token=TOKEN", "#alice&token=TOKEN in a browser tab"),
+            false => ("user_id=alice", " in two browser tabs"),
+        };
+        let page = if self.page { format!("open http://{address}/{fragment}, or ") } else { String::new() };
+        format!("listening on {list}: {page}websocat 'ws://{address}{}?{query}'", self.path)
     }
 }
 
@@ -179,7 +198,8 @@ mod tests {
 
     fn invitation(page: bool, addresses: &[&str]) -> String {
         let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Invitation { page, path: "/ws".into(), query: "user_id=alice" }.text(&addresses)
+        let authentication = String::new();
+        Invitation { page, path: "/ws".into(), authenticates: false, authentication }.text(&addresses)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::flags::Flags;
 use super::setup::Setup;
-use super::{Failure, command, file, one_line};
+use super::{Failure, command, file, one_line, wrong_use};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ impl Settings {
     /// # Errors
     /// What is wrong, in one line; the name of the file is in front if it is the file that is.
     pub(super) fn load(arguments: &[OsString]) -> Result<Self, Failure> {
-        let usage = |error: clap::Error| Failure::Usage(one_line(&error));
+        let usage = |error: clap::Error| Failure::Usage(wrong_use(&error, arguments));
         let (name, given) = parse(arguments).map_err(usage)?;
         let all = command();
         let known = all.find_subcommand(&name).cloned().unwrap_or_default();

@@ -8,7 +8,7 @@ use heartwire::config::{AdminKey, AdminRole};
 use heartwire::webhook::WebhookOptions;
 use heartwire::{Config, Server};
 use log::{info, warn};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,17 @@ pub(super) enum Authentication {
     TokenFile(PathBuf),
     Jwt(JwtOptions),
     BackEnd(BackEndOptions),
+}
+
+impl Display for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none, every name is believed"),
+            Self::TokenFile(path) => write!(f, "token-file {}", path.display()),
+            Self::Jwt(options) => write!(f, "jwt, {} by {}", options.algorithm, options.key_file.display()),
+            Self::BackEnd(_) => f.write_str("http, by the back end's word"),
+        }
+    }
 }
 
 /// Who may use the HTTP API.
@@ -120,7 +131,10 @@ impl Authentication {
             Self::None => None,
             Self::TokenFile(path) => Some(Arc::new(TokenFile::open(&path).map_err(failed)?)),
             Self::Jwt(options) => Some(Arc::new(Jwt::open(&options).map_err(failed)?)),
-            Self::BackEnd(options) => Some(Arc::new(BackEnd::new(options).map_err(failed)?)),
+            // Nothing but the options can be wrong with it.
+            Self::BackEnd(options) => {
+                Some(Arc::new(BackEnd::new(options).map_err(|error| Failure::Usage(error.to_string()))?))
+            }
         })
     }
 }
@@ -138,7 +152,9 @@ impl AdminKeys {
         };
         if self.are_absent() && absent != Absent::Make {
             return match absent {
-                Absent::Refuse => Err(failed(format!("admin-key-file {} does not exist", path.display()))),
+                Absent::Refuse => {
+                    Err(failed(format!("admin-key-file {} does not exist, and only a start makes it", path.display())))
+                }
                 // It would hold keys of which there is nothing to check.
                 _ => Ok(vec![AdminKey::new("made", AdminRole::Admin, "x".repeat(32))]),
             };
@@ -172,7 +188,7 @@ impl Webhook {
     }
 }
 
-/// The bytes of a file, but for the newline that editors leave at its end.
+/// The bytes of a file, but for white space at its end, such as the newline that editors leave there.
 fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
     let mut secret = Vec::new();
     File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_end(&mut secret)?;

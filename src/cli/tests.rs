@@ -110,7 +110,7 @@ const SETUP_EFFECTS: &[(&str, &str, &str, SetupCheck)] = &[
     ("auth-concurrency", "7", "--auth http --auth-url http://a.example/", |s| {
         back_end(s).is_some_and(|b| b.concurrency == 7)
     }),
-    ("admin-key", "KEY", "--admin-key-file f", |s| s.admin_keys == AdminKeys::One("KEY".into())),
+    ("admin-key", "KEY", "", |s| s.admin_keys == AdminKeys::One("KEY".into())),
     ("admin-key-file", "f", "", |s| s.admin_keys == AdminKeys::File("f".into())),
     ("webhook", "http://a.example/", "--webhook-secret-file f", |s| {
         s.webhook.as_ref().is_some_and(|w| w.url == "http://a.example/" && w.events == [WebhookEvent::Presence])
@@ -239,10 +239,10 @@ fn who_can_reach_the_server_decides_whether_a_key_is_asked_for() {
         ("--admin-listen 0.0.0.0:80", default()),
         ("--listen 0.0.0.0:80 --admin-key none", AdminKeys::None),
         ("--listen 0.0.0.0:80 --admin-key-file f", AdminKeys::File("f".into())),
-        ("--admin-key-file f --admin-key none", AdminKeys::None),
     ] {
         assert_eq!(setup(&words(flags)).unwrap().admin_keys, keys, "{flags}");
     }
+    assert!(setup(&words("--admin-key-file f --admin-key none")).is_err(), "it is one or the other");
     let open = setup(&words("--admin-listen 0.0.0.0:80 --admin-key none")).unwrap();
     let Err(Failure::Usage(message)) = open.open(Absent::Ignore) else { panic!("it was not refused") };
     assert!(message.contains("needs a key"), "{message}");

@@ -42,14 +42,15 @@ pub(super) struct Flags {
     /// The algorithm of the key
     #[arg(long, env = "HEARTWIRE_JWT_ALGORITHM", value_name = "HS256|RS256|ES256|EdDSA")]
     #[arg(value_parser = one_of(JWT_ALGORITHMS), default_value = word_for(JWT_ALGORITHMS, &JwtAlgorithm::default()))]
+    #[arg(requires = "jwt_key_file")]
     jwt_algorithm: JwtAlgorithm,
 
     /// Whom the JSON Web Token is meant for (aud)
-    #[arg(long, env = "HEARTWIRE_JWT_AUDIENCE", value_name = "NAME")]
+    #[arg(long, env = "HEARTWIRE_JWT_AUDIENCE", value_name = "NAME", requires = "jwt_key_file")]
     jwt_audience: Option<String>,
 
     /// Whom the JSON Web Token is from (iss)
-    #[arg(long, env = "HEARTWIRE_JWT_ISSUER", value_name = "NAME")]
+    #[arg(long, env = "HEARTWIRE_JWT_ISSUER", value_name = "NAME", requires = "jwt_key_file")]
     jwt_issuer: Option<String>,
 
     /// How long the JSON Web Token is valid

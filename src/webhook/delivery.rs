@@ -95,6 +95,8 @@ impl State {
         let has_news = self.queue.has_news();
         match (self.stop, self.not_before) {
             (Some(deadline), _) if now >= deadline || !has_news => Turn::End,
+            // Whoever has refused the last events does not want to know how many there were, either.
+            (Some(_), Some(_)) if !self.queue.has_events() => Turn::End,
             _ if !has_news => Turn::Wait(None),
             (deadline, Some(turn)) if now < turn => {
                 Turn::Wait(Some(deadline.map_or(turn, |deadline| deadline.min(turn))))
@@ -226,6 +228,19 @@ mod tests {
         let mut under_way = with_news(None, Some(later));
         under_way.queue.take().unwrap();
         assert_eq!(under_way.turn(now), Turn::Send, "the batch is tried again");
+    }
+
+    #[test]
+    fn after_a_stop_a_loss_alone_is_told_once() {
+        let now = Instant::now();
+        let mut refused = with_news(None, Some(now + SECOND));
+        refused.queue.take().unwrap();
+        refused.queue.gave_up();
+        assert_eq!(refused.turn(now), Turn::Send);
+        refused.not_before = Some(now);
+        assert_eq!(refused.turn(now), Turn::End);
+        refused.stop = None;
+        assert_eq!(refused.turn(now), Turn::Send, "while it goes on, there is time for it");
     }
 
     #[test]

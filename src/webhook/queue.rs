@@ -91,7 +91,12 @@ impl Queue {
 
     /// Whether there is anything to tell: a batch under way, events, or that some were dropped.
     pub(super) fn has_news(&self) -> bool {
-        self.under_way.is_some() || !self.waiting.is_empty() || self.untold > 0
+        self.has_events() || self.untold > 0
+    }
+
+    /// Whether there is more to tell than that some were dropped: a batch under way, or events.
+    pub(super) fn has_events(&self) -> bool {
+        self.under_way.is_some() || !self.waiting.is_empty()
     }
 
     /// Makes a batch of what waits, if no other is under way. It has no events where only a loss is to be told.

@@ -28,6 +28,7 @@ export default async function jsClient() {
   await wishesEndWithARefusal();
   await eachAttemptHasItsToken();
   await tokensAreRenewedInTime();
+  await afterAnExpiryAnotherTokenIsTried();
   assert.throws(() => new Heartwire('ws://localhost/ws', { WebSocket: undefined }), /option WebSocket/);
 }
 
@@ -538,4 +539,23 @@ async function tokensAreRenewedInTime() {
   await nextTurn();
   world.client.close();
   assert.deepEqual([renewals()[1].token, world.timers], ['third', 0]);
+}
+
+/** Whoever makes the tokens may have been away for too long, and does not stay away for ever. */
+async function afterAnExpiryAnotherTokenIsTried() {
+  const world = new World({ token: async () => 'any' });
+  const attempts = count => eventually(() => world.sockets.length === count, `attempt ${count}`);
+  await attempts(1);
+  world.registered({}, { expires_in_ms: 20_000 });
+  world.ends(4500);
+  assert.equal(world.client.state, 'waiting');
+  world.pass(1_000);
+  await attempts(2);
+  world.ends(4500);
+  assert.equal(world.client.state, 'closed', 'the new token was refused');
+
+  const constant = new World({ token: 'any' });
+  constant.registered({}, { expires_in_ms: 20_000 });
+  constant.ends(4500);
+  assert.equal(constant.client.state, 'closed');
 }

@@ -177,5 +177,7 @@ fn the_command_signs_a_json_web_token() {
         assert_eq!((nothing.as_str(), code, error.lines().count()), ("", Some(wanted), 1), "{arguments:?}: {error}");
         assert!(!error.contains("0123456789abcdef"), "{error}");
     }
-    assert_eq!(token(&["--for=alice", "--room=a"], &[]).2, Some(2), "rooms are a JSON Web Token's");
+    for flag in ["--room=a", "--jwt-algorithm=ES256", "--jwt-audience=chat", "--jwt-issuer=me"] {
+        assert_eq!(token(&["--for=alice", flag], &[]).2, Some(2), "{flag} is a JSON Web Token's");
+    }
 }

@@ -7,7 +7,7 @@ use heartwire::authenticators::TokenFile;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -245,6 +245,8 @@ fn sighup_says_what_only_a_restart_changes() {
     // It is still so when nothing has changed since.
     let line = reload(&mut process);
     assert!(line.ends_with("SIGHUP: no setting changed; only a restart changes log-format, queue-messages"), "{line}");
+    folder.write("heartwire.toml", "queue-messages = 5\ndrain = '2s'\n");
+    assert!(reload(&mut process).ends_with("SIGHUP: no setting changed"), "it is what it was all the time");
     let log = process.stop();
     assert!(log.iter().any(|line| line.contains("stopping within 2s")), "{log:?}");
 }
@@ -268,6 +270,7 @@ fn sighup_reads_the_tokens_again() {
     let second = TokenFile::add(&tokens, &account("bob")).unwrap();
     assert!(reload(&mut process).ends_with("SIGHUP: no setting changed; read token-file again"));
     assert_eq!(status(address, &format!("/ws?token={first}"), ""), 401);
+    process.line("refused a client from 127.0.0.1: the token is not known");
     assert_eq!(status(address, &format!("/ws?token={second}"), ""), 101);
     assert_alive(&mut kept);
     let log = process.stop();
@@ -315,6 +318,45 @@ fn a_wrong_reload_changes_nothing() {
     assert_alive(&mut kept);
 }
 
+/// A file that can be read only while somebody writes it keeps the start waiting.
+#[test]
+fn sighup_during_the_start_waits_for_its_end() {
+    let folder = Folder::new();
+    let keys = folder.0.join("keys");
+    assert!(Command::new("mkfifo").arg(&keys).status().unwrap().success());
+    let write = |mut pipe: File| write!(pipe, "operator admin {}", "s".repeat(32)).unwrap();
+    let flags = ["--admin-listen", "127.0.0.1:0", "--admin-key-file", keys.to_str().unwrap()];
+    let mut process = Process::start(serve_command(&flags));
+    // Opening it takes until somebody reads.
+    let pipe = OpenOptions::new().write(true).open(&keys).unwrap();
+    process.signal(Signal::HUP);
+    write(pipe);
+    process.line("listening on ");
+    write(OpenOptions::new().write(true).open(&keys).unwrap());
+    process.line("SIGHUP: no setting changed; read admin-key-file again");
+    process.stop();
+}
+
+#[test]
+fn what_is_wrong_with_the_environment_is_told_by_its_name() {
+    let refused = |flags: &[&str], variable: &str, value: &str| {
+        let mut command = heartwire(&[&["check-config"], flags].concat());
+        command.env(variable, value);
+        refused(command)
+    };
+    for value in ["", "many"] {
+        let line = refused(&[], "HEARTWIRE_RATE", value);
+        assert!(line.starts_with("error: HEARTWIRE_RATE: invalid value"), "{line}");
+    }
+    let line = refused(&["--admin-key-file", "f"], "HEARTWIRE_ADMIN_KEY", "SECRET-SECRET-SECRET");
+    assert!(line.starts_with("error: HEARTWIRE_ADMIN_KEY: ") && line.contains("--admin-key-file"), "{line}");
+    assert!(!line.contains("SECRET"), "{line}");
+    for flags in [&["--rate=many"][..], &["--rate", "many"]] {
+        let line = refused(flags, "HEARTWIRE_RATE", "7");
+        assert!(line.starts_with("error: invalid value"), "{line}");
+    }
+}
+
 #[test]
 fn keys_are_made_at_the_start_and_no_secret_is_shown() {
     let folder = Folder::new();
@@ -344,7 +386,7 @@ fn keys_are_made_at_the_start_and_no_secret_is_shown() {
     assert_eq!(fs::read_to_string(&keys).unwrap(), made);
     // Those who have the keys are not locked out by a reload.
     fs::remove_file(&keys).unwrap();
-    assert!(reload(&mut process).ends_with("does not exist; everything stays as it was"));
+    assert!(reload(&mut process).ends_with("and only a start makes it; everything stays as it was"));
     process.stop();
 
     let mut command = settings("print-config");
@@ -411,13 +453,14 @@ fn completions_and_manual_know_every_subcommand() {
     assert!(manual.contains("max\\-connections") && manual.contains("HEARTWIRE_MAX_PER_ACCOUNT"));
 }
 
-/// Every setting with a value other than its default, but for `heartbeat-preset`, which cannot stand beside an interval.
+/// Every setting with a value other than its default, but for `heartbeat-preset` and `admin-key-file`, which cannot stand
+/// beside an interval or a key.
 const OTHERWISE: &str = "\
     --listen 127.0.0.1:1 --tcp-listen 127.0.0.1:3 --ginchat-path off --page off --allow-anonymous \
     --origin https://a.example --host a --trusted-proxy 10.0.0.0/8 --proxy-protocol v2 --auth token-file \
     --token-file tokens --jwt-algorithm EdDSA --jwt-key-file k --jwt-audience a --jwt-issuer i \
     --auth-url http://a.example/ --auth-timeout 1s --auth-concurrency 7 --auth-failures 7 --auth-failures-burst 7 \
-    --admin-listen 127.0.0.1:4 --admin-key none --admin-key-file k --offline-grace 1m --webhook http://b.example/ \
+    --admin-listen 127.0.0.1:4 --admin-key none --offline-grace 1m --webhook http://b.example/ \
     --webhook-events message --webhook-secret-file secret --heartbeat-interval 20s --heartbeat-timeout 90s \
     --liveness heartbeat --negotiable-timeout 1s..1h --handshake-deadline 1s --tcp-first-byte 10s \
     --assembly-deadline 500ms --write-deadline 1m --max-lifetime 1h --idle-reader 30s --idle-writer 40s --idle-all 50s \
@@ -445,7 +488,7 @@ fn the_documentation_knows_what_changes_when() {
     let (_, waiting) = rest.split_once("only a restart changes ").expect(&outcome);
     let listed = |text: &str| -> BTreeSet<String> { text.split(", ").map(str::to_owned).collect() };
     let (mut changed, waiting) = (listed(changed), listed(waiting));
-    changed.insert("heartbeat-preset".into());
+    changed.extend(["heartbeat-preset", "admin-key-file"].map(str::to_owned));
     let text = documentation();
     let documented = |row: &str| -> BTreeSet<String> {
         let row = text.lines().find_map(|line| line.strip_prefix(&format!("| {row} | "))).expect(row);

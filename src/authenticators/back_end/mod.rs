@@ -145,7 +145,8 @@ impl BackEnd {
     fn unavailable(&self, failure: &Failure) -> Refusal {
         if let Some(held_back) = self.failures.open(Instant::now()) {
             let failure = failure.to_string();
-            log::error!("the back end did not say who a client is: {} ({held_back} more before)", Printable(&failure));
+            let failure = Printable(&failure);
+            log::error!("the back end did not say who a client is: {failure} ({held_back} more times in the meantime)");
         }
         Refusal::unavailable("who you are cannot be found out at the moment", RETRY_AFTER)
     }

@@ -24,15 +24,16 @@ pub(super) struct Administration {
 
     /// The key to the HTTP API, or none
     ///
-    /// None is the default, and permitted, only while the server listens on loopback alone. Better kept in a file than
-    /// on a command line, which others may see.
+    /// None is the default while the server listens on loopback alone, and permitted while the HTTP API does. Better
+    /// kept in a file than on a command line, which others may see.
     #[arg(long, env = "HEARTWIRE_ADMIN_KEY", value_name = "KEY|none", hide_short_help = true, hide_env_values = true)]
+    #[arg(conflicts_with = "admin_key_file")]
     admin_key: Option<String>,
 
     #[arg(long, env = "HEARTWIRE_ADMIN_KEY_FILE", value_name = "FILE", hide_short_help = true)]
-    #[arg(help = "The file of the keys to the HTTP API, unless admin-key is given")]
-    #[arg(long_help = format!("The file of the keys to the HTTP API, unless admin-key is given\n\nIt is made where it is \
-        absent. Beyond loopback there is always one, {KEY_FILE} unless another is named."))]
+    #[arg(help = "The file of the keys to the HTTP API, in place of admin-key")]
+    #[arg(long_help = format!("The file of the keys to the HTTP API, in place of admin-key\n\nIt is made where it is absent. \
+        Beyond loopback it is the default, named {KEY_FILE}."))]
     admin_key_file: Option<PathBuf>,
 }
 

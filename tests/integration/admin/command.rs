@@ -76,7 +76,7 @@ fn what_fails_is_one_line_that_holds_no_key() {
         (&["--to", "a"], 2, "--type"),
         (&["--to", "a", "--type", "ack"], 1, "answered 400: message: type"),
         (&["--to", "a", "--type", "notice", "--admin-key", "wrong-key"], 1, "answered 401: this is none of"),
-        (&["--to", "a", "--type", "notice", "--admin", "potato"], 1, "cannot ask potato"),
+        (&["--to", "a", "--type", "notice", "--admin", "potato"], 2, "must begin with http"),
         (&["--to", "a", "--type", "notice", "--admin", &nowhere], 1, "cannot ask http"),
         (&["--to", "a", "--type", "notice", "--idempotency-key", "a b"], 1, "answered 400: Idempotency-Key"),
     ] {
