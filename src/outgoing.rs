@@ -71,6 +71,11 @@ impl fmt::Display for Origin<'_> {
     }
 }
 
+/// The same of an address that was not read yet, or what is wrong with it.
+pub(crate) fn origin(text: &str) -> String {
+    parse_url(text).map_or_else(str::to_owned, |url| Origin(&url).to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,10 +13,10 @@ use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
 use crate::outbound::flusher::Flusher;
 use crate::router::{self, Handle};
-use crate::threads::{Crew, Fate};
+use crate::threads::{Crew, Fate, lock};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The router, the flusher, and who tells the handler of those who come and go.
@@ -167,10 +167,18 @@ impl Server {
         let kept = config.keep_fixed(&shared.config);
         config.validate()?;
         guard(&config, shared.handler.authenticates())?;
-        let config = Arc::new(config);
-        shared.router.reconfigure(Arc::clone(&config)).map_err(|error| Error::Failed(error.to_string()))?;
-        self.current.reconfigure(config);
-        Ok(kept)
+        let offer = Arc::new(Mutex::new(Some(Arc::new(config))));
+        let (offered, current) = (Arc::clone(&offer), Arc::clone(&self.current));
+        // By the router, so that all of it changes in one order; and not at all once nobody waits for it any more.
+        let take = move || {
+            let config = lock(&offered).take()?;
+            current.reconfigure(Arc::clone(&config));
+            Some(config)
+        };
+        match shared.router.reconfigure(take) {
+            Err(error) if lock(&offer).take().is_some() => Err(Error::Failed(error.to_string())),
+            _ => Ok(kept),
+        }
     }
 
     /// Blocks until the server is asked to stop ([`Handle::stop`]) or fails.

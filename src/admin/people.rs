@@ -64,15 +64,15 @@ pub(super) fn members(call: &Call<'_>) -> Result<Response, Response> {
 
 /// `POST /v1/rooms/{room}/members`: puts accounts into a room.
 pub(super) fn join(call: &Call<'_>) -> Result<Response, Response> {
-    change_members(call, Handle::join)
+    change_members(call, Handle::join_all)
 }
 
 /// `DELETE /v1/rooms/{room}/members`: takes them out of it.
 pub(super) fn leave(call: &Call<'_>) -> Result<Response, Response> {
-    change_members(call, Handle::leave)
+    change_members(call, Handle::leave_all)
 }
 
-type Change = fn(&Handle, Account, Room) -> Result<bool, SendError>;
+type Change = fn(&Handle, Vec<Account>, Room) -> Result<usize, SendError>;
 
 fn change_members(call: &Call<'_>, change: Change) -> Result<Response, Response> {
     #[derive(Deserialize)]
@@ -82,11 +82,9 @@ fn change_members(call: &Call<'_>, change: Change) -> Result<Response, Response>
     }
     let room: Room = name(call)?;
     let Body { accounts: Names(accounts) } = json::object(&call.body)?;
-    let (mut changed, all) = (0, accounts.len());
+    let all = accounts.len();
     // Whoever is told of a failure may say all of it again: who is a member already stays one.
-    for account in accounts {
-        changed += usize::from(change(&call.shared.handle, account, room.clone()).map_err(refused)?);
-    }
+    let changed = change(&call.shared.handle, accounts, room).map_err(refused)?;
     Ok(json::answer(&json!({ "changed": changed, "unchanged": all - changed })))
 }
 

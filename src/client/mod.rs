@@ -179,11 +179,11 @@ impl Client {
     /// Presents another token before the present one expires, and uses it after each reconnect.
     ///
     /// # Errors
-    /// See [`Client::send`]. One that the server refuses is not used again; while there is no connection it is kept for the
-    /// next.
+    /// See [`Client::send`]. One that the server refuses is not used again; where its word did not come, or there is no
+    /// connection, it is kept for the next.
     pub fn renew(&self, token: &str) -> Result<(), SendError> {
         let renewed = self.delivered(Said::token(token)).map(drop);
-        if matches!(renewed, Ok(()) | Err(SendError::Offline)) {
+        if !matches!(renewed, Err(SendError::Refused { .. })) {
             self.shared.remember_token(token);
         }
         renewed

@@ -132,9 +132,9 @@ impl Accounts {
         self.departing.first().map(|(at, _)| *at)
     }
 
-    /// Whether there is room for another account in another room.
-    pub(super) fn may_join(&self) -> bool {
-        self.memberships < MAX_MEMBERSHIPS
+    /// Whether the account is in this room, or there is room for another account in another room.
+    pub(super) fn may_join(&self, account: &Account, room: &Room) -> bool {
+        self.memberships < MAX_MEMBERSHIPS || self.entries.get(account).is_some_and(|entry| entry.rooms.contains(room))
     }
 
     /// Remembers a room for the account; false when it was in it already.
@@ -195,6 +195,11 @@ impl Accounts {
         // A connection may have left before its last messages were looked at.
         self.forget_if_idle(account);
         spent
+    }
+
+    /// What an account may cause is counted anew, by other limits.
+    pub(super) fn forget_allowances(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.allowance = None);
     }
 
     fn entry(&mut self, account: &Account) -> &mut Entry {
@@ -283,6 +288,17 @@ mod tests {
             accounts.detach(&name(n), 0, Duration::ZERO, now);
             assert!(accounts.entries.len() < 40, "those of the last 100 ms, and few more");
         }
+    }
+
+    #[test]
+    fn who_is_in_a_room_already_needs_no_room_for_another_membership() {
+        let mut accounts = Accounts::default();
+        let (alice, bob) = (Account::new("alice").unwrap(), Account::new("bob").unwrap());
+        let (hall, garden) = (Room::new("hall").unwrap(), Room::new("garden").unwrap());
+        assert!(accounts.may_join(&alice, &hall) && accounts.join(&alice, hall.clone()));
+        accounts.memberships = MAX_MEMBERSHIPS;
+        assert!(accounts.may_join(&alice, &hall) && !accounts.may_join(&alice, &garden));
+        assert!(!accounts.may_join(&bob, &hall));
     }
 
     #[test]

@@ -121,12 +121,16 @@ impl Router {
         Ok(Pending(reached))
     }
 
-    /// Other limits and times hold for connections that come from now on.
+    /// Other limits and times hold for connections that come from now on, if `take` has them when the router comes to it;
+    /// it runs on the router's thread, and must not block.
     ///
     /// # Errors
     /// [`SendError`], see [`Handle`].
-    pub(crate) fn reconfigure(&self, config: Arc<Config>) -> Result<(), SendError> {
-        self.ask(|state| state.reconfigure(config))
+    pub(crate) fn reconfigure(
+        &self,
+        take: impl FnOnce() -> Option<Arc<Config>> + Send + 'static,
+    ) -> Result<(), SendError> {
+        self.ask(|state| take().into_iter().for_each(|config| state.reconfigure(config)))
     }
 
     fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut State) -> T + Send + 'static) -> Result<T, SendError> {
@@ -273,6 +277,21 @@ impl Handle {
     /// [`SendError`], see above.
     pub fn leave(&self, account: Account, room: Room) -> Result<bool, SendError> {
         self.router.ask(move |state| state.leave_account(&account, &room))
+    }
+
+    /// [`Handle::join`] for many accounts in one round trip; says how many were not in the room before.
+    #[cfg(feature = "admin")]
+    pub(crate) fn join_all(&self, accounts: Vec<Account>, room: Room) -> Result<usize, SendError> {
+        self.router.ask(move |state| {
+            let join = |joined, account: &Account| Ok(joined + usize::from(state.join_account(account, &room)?));
+            accounts.iter().try_fold(0, join)
+        })?
+    }
+
+    /// [`Handle::leave`] likewise; says how many were in it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn leave_all(&self, accounts: Vec<Account>, room: Room) -> Result<usize, SendError> {
+        self.router.ask(move |state| accounts.iter().filter(|account| state.leave_account(account, &room)).count())
     }
 
     /// Who of these is online, in the order asked.

@@ -154,7 +154,7 @@ impl State {
     /// # Errors
     /// When as many accounts are in as many rooms as may be.
     pub(super) fn join_account(&mut self, account: &Account, room: &Room) -> Result<bool, SendError> {
-        if !self.accounts.may_join() {
+        if !self.accounts.may_join(account, room) {
             return Err(SendError::Full);
         }
         for slot in self.accounts.connections(account) {
@@ -179,6 +179,10 @@ impl State {
 
     /// Other limits and times hold from now on.
     pub(super) fn reconfigure(&mut self, config: Arc<Config>) {
+        let rates = |config: &Config| (config.deliveries_per_second, config.delivered_bytes_per_second);
+        if rates(&self.config) != rates(&config) {
+            self.accounts.forget_allowances();
+        }
         self.config = config;
     }
 
@@ -189,9 +193,9 @@ impl State {
         }
     }
 
-    /// When [`State::depart`] has something to do next.
+    /// When [`State::depart`] has something to do next. Who is online when the server stops is not said to have gone.
     pub(super) fn departs_at(&self) -> Option<Instant> {
-        self.accounts.departs_at()
+        self.accounts.departs_at().filter(|_| !self.draining)
     }
 
     /// Refuses newcomers from now on and names those who are there.

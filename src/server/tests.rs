@@ -121,3 +121,23 @@ fn a_push_whose_answer_was_not_seen_is_not_pushed_again() {
     assert!(ask("GET /healthz", "", "").starts_with("HTTP/1.1 200 "));
     server.shutdown(Duration::ZERO).unwrap();
 }
+
+#[test]
+fn a_configuration_that_the_router_did_not_take_in_time_never_holds() {
+    let server = start();
+    let first = connect(&server, "a");
+    let (release, held) = crossbeam_channel::bounded::<()>(0);
+    server.current.get().router.run_in_router(move || {
+        // Until the test lets it go on, by dropping the other end.
+        let _ = held.recv();
+    });
+    let wanted = || Config { listen: server.local_addrs().to_vec(), max_per_account: Some(2), ..Config::default() };
+    assert!(matches!(server.reconfigure(wanted()), Err(Error::Failed(_))), "it does not answer");
+    drop(release);
+    let others = [connect(&server, "a"), connect(&server, "a")];
+    assert_eq!(server.current.get().config.max_per_account, Config::default().max_per_account);
+    server.reconfigure(wanted()).unwrap();
+    assert_eq!(server.current.get().config.max_per_account, Some(2));
+    drop((first, others));
+    server.shutdown(Duration::ZERO).unwrap();
+}

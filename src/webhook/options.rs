@@ -1,7 +1,7 @@
 //! Where events go, and how patiently.
 
 use crate::config::LONGEST;
-use crate::outgoing::{Origin, parse_url};
+use crate::outgoing::{origin, parse_url};
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -76,9 +76,8 @@ impl WebhookOptions {
 
 impl fmt::Debug for WebhookOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = parse_url(&self.url).map_or_else(str::to_owned, |url| Origin(&url).to_string());
         f.debug_struct("WebhookOptions")
-            .field("origin", &origin)
+            .field("origin", &origin(&self.url))
             .field("timeout", &self.timeout)
             .field("retry_first", &self.retry_first)
             .field("retry_longest", &self.retry_longest)

@@ -448,7 +448,10 @@ impl Handler for Shown {
         self.judge(request.token().unwrap_or_default())
     }
 
-    fn renew(&self, _: &Connection, token: &str) -> Result<Identity, Refusal> {
+    fn renew(&self, connection: &Connection, token: &str) -> Result<Identity, Refusal> {
+        if token == "unanswered" {
+            connection.close(CloseReason::new(CloseKind::HeartbeatTimeout, "for a test"));
+        }
         self.judge(token)
     }
 }
@@ -465,5 +468,7 @@ fn a_renewed_token_is_used_again_and_a_refused_one_is_not() {
     let reason = CloseReason::new(CloseKind::HeartbeatTimeout, "for a test");
     server.handle().disconnect(account("alice"), reason).unwrap();
     online_again(&alice);
-    assert_eq!(*shown.0.lock().unwrap(), ["first", "second", "wrong", "second"]);
+    assert_eq!(alice.renew("unanswered"), Err(SendError::Lost));
+    online_again(&alice);
+    assert_eq!(*shown.0.lock().unwrap(), ["first", "second", "wrong", "second", "unanswered", "unanswered"]);
 }

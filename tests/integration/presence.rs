@@ -83,3 +83,14 @@ fn a_program_that_does_not_keep_up_delays_nobody_and_a_panic_costs_one_change() 
     eventually("it is told of the next", || diary.entries().last().is_some_and(|last| last == "+c"));
     server.shutdown(Duration::from_secs(1)).unwrap();
 }
+
+#[test]
+fn a_server_that_stops_says_of_nobody_that_he_has_gone() {
+    let diary = Diary::default();
+    let grace = Duration::from_millis(1);
+    let server = serve_with(configured(|config| config.offline_grace = grace), diary.clone());
+    // It does not answer the Close, so that the shutdown outlasts the grace.
+    let _alice = connect(&server, "alice", 0);
+    server.shutdown(Duration::from_secs(1)).unwrap();
+    assert_eq!(diary.entries(), ["+alice"]);
+}

@@ -14,7 +14,7 @@ use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::config::LONGEST;
 use crate::handler::Request;
 use crate::metrics::LogGate;
-use crate::outgoing::{self, parse_url};
+use crate::outgoing::{self, origin, parse_url};
 use crate::printable::Printable;
 use crate::router::ConnectionInfo;
 use crate::threads::lock;
@@ -30,8 +30,8 @@ const MAX_BODY_BYTES: u64 = 64 << 10;
 /// Room for the longest head of a client's request, were each of its characters escaped.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
-/// Where the back end is, and how much it is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the back end is, and how much it is asked. The `Debug` text has no more of the URL than its origin.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackEndOptions {
     /// `http` or `https`, a host, a path; no query, since the client's takes its place.
@@ -47,6 +47,16 @@ impl BackEndOptions {
     /// The defaults, for this URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), timeout: Duration::from_secs(2), concurrency: 32 }
+    }
+}
+
+impl fmt::Debug for BackEndOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackEndOptions")
+            .field("origin", &origin(&self.url))
+            .field("timeout", &self.timeout)
+            .field("concurrency", &self.concurrency)
+            .finish()
     }
 }
 

@@ -10,9 +10,9 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// What belongs to the client's own connection (RFC 9110 §7.6.1, RFC 6455 §4.1), what the question says for itself, and
-/// what a client could use to pass for somebody else; sorted.
-pub(super) const NOT_FORWARDED: [&str; 20] = [
+/// What belongs to the client's own connection (RFC 9110 §7.6.1, RFC 6455 §4.1), what the question says for itself, what
+/// would make the answer a part of one or none (§13, §14), and what a client could use to pass for somebody else; sorted.
+pub(super) const NOT_FORWARDED: [&str; 26] = [
     "accept",
     "accept-encoding",
     "connection",
@@ -20,9 +20,15 @@ pub(super) const NOT_FORWARDED: [&str; 20] = [
     "expect",
     "forwarded",
     "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
     "keep-alive",
     "proxy-authorization",
     "proxy-connection",
+    "range",
     "sec-websocket-accept",
     "sec-websocket-extensions",
     "sec-websocket-key",
@@ -56,8 +62,10 @@ impl Question {
             .filter(|(name, _)| *name == "connection")
             .flat_map(|(_, value)| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
             .collect();
+        // Many back ends take an underscore in a name for a hyphen: `X_Forwarded_For` would be the client's own word.
         let is_forwarded = |name: &str| {
             NOT_FORWARDED.binary_search(&name).is_err()
+                && !name.contains('_')
                 && !name.starts_with("x-forwarded-")
                 && !of_connection.iter().any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
         };

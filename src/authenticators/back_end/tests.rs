@@ -45,7 +45,8 @@ fn the_question_is_the_request_without_what_concerns_its_connection() {
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
                    Accept-Encoding: gzip\r\nAccept: text/html\r\nX-Hop: 1\r\nProxy-Authorization: Basic x\r\n\
                    Forwarded: for=10.0.0.1\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\n\
-                   X-Real-IP: 10.0.0.1\r\nX-Original-URI: /admin\r\n";
+                   X-Real-IP: 10.0.0.1\r\nX-Original-URI: /admin\r\nX_Forwarded_For: 10.0.0.1\r\nX_Own: 1\r\n\
+                   Range: bytes=9-30\r\nIf-Range: x\r\nIf-None-Match: *\r\n";
     let own =
         "Cookie: a=1\r\nCookie: b=2\r\nUser-Agent: browser\r\nOrigin: https://example.org\r\nX-Own: gr\u{fc}n\r\n";
     let question = asked(&request("/ws%20x?user_id=al%20ice%26&x=%C3%A9%3D&flag", &format!("{upgrade}{own}")));
@@ -235,7 +236,8 @@ fn options_that_make_no_sense_are_refused_and_not_shown() {
         assert!(BackEnd::new(BackEndOptions::new(url)).is_ok(), "{url}");
     }
     for (timeout, concurrency) in [(Duration::ZERO, 1), (Duration::MAX, 1), (Duration::from_secs(1), 0)] {
-        let mut options = BackEndOptions::new("http://host/");
+        let mut options = BackEndOptions::new("http://host/SECRET");
+        assert!(format!("{options:?}").contains("http://host") && !format!("{options:?}").contains("SECRET"));
         (options.timeout, options.concurrency) = (timeout, concurrency);
         assert!(BackEnd::new(options).is_err(), "{timeout:?} {concurrency}");
     }

@@ -239,6 +239,19 @@ fn beyond_the_delivery_limits_of_its_account_a_message_reaches_nobody() {
 }
 
 #[test]
+fn other_delivery_limits_hold_at_once_and_the_same_ones_forget_nothing() {
+    let config = |most| Arc::new(Config { deliveries_per_second: Some(most), ..Config::default() });
+    let mut f = Fixture::new(|config| config.deliveries_per_second = Some(2));
+    let (alice, _bob) = (f.connect("alice"), f.connect("bob"));
+    let delivered = |f: &mut Fixture| (0..9).filter(|_| f.apply(alice, say(&["bob"], "m")).len() == 2).count();
+    assert_eq!(delivered(&mut f), 2);
+    f.state.reconfigure(config(2));
+    assert_eq!(delivered(&mut f), 0);
+    f.state.reconfigure(config(5));
+    assert_eq!(delivered(&mut f), 5);
+}
+
+#[test]
 fn reconnecting_does_not_renew_what_an_account_may_cause() {
     let mut f = Fixture::new(|config| config.deliveries_per_second = Some(2));
     f.connect("bob");

@@ -1,7 +1,7 @@
 //! Who is there, who is in which room, and who has to go.
 
 use super::*;
-use heartwire::Presence;
+use heartwire::{Presence, Room};
 
 fn names(page: &Value, list: &str, name: &str) -> Vec<String> {
     page[list].as_array().unwrap().iter().map(|item| item[name].as_str().unwrap().to_owned()).collect()
@@ -97,6 +97,22 @@ fn an_account_and_its_connections_are_shown() {
         api.ask("GET", &format!("/v1/accounts/{wrong}"), &Value::Null).refused(400);
     }
     api.ask("GET", "/v1/connections/no-such", &Value::Null).refused(404);
+}
+
+#[test]
+fn many_become_members_at_once_or_not_at_all() {
+    let server = serve(with_admin());
+    let api = Api::of(&server);
+    let names: Vec<_> = (0..10_000).map(|n| n.to_string()).collect();
+    let members = || server.handle().members(Room::new("hall").unwrap(), None, usize::MAX).unwrap().len();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| api.post("/v1/rooms/hall/members", &json!({ "accounts": names })));
+        eventually("all are in it", || match members() {
+            0 => false,
+            some => some == names.len() || panic!("{some} of them"),
+        });
+        assert_eq!(asked.join().unwrap(), json!({ "changed": 10_000, "unchanged": 0 }));
+    });
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn anonymous(server: &Server) -> LineClient {
 
 #[test]
 fn whoever_finds_no_place_at_accept_is_told_in_a_line() {
-    let server = serve(configured(|config| config.max_connections = Some(2)));
+    let server = serve(configured(|config| (config.max_connections, config.max_per_address) = (Some(2), None)));
     let (_first, second) = (anonymous(&server), LineClient::connect(&server, "a"));
     let ending = LineClient::open(tcp_address(&server)).ending();
     assert_eq!((ending.code, ending.lines.len()), (4100, 0));
