@@ -84,14 +84,11 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
+        bound_unacknowledged(&SockRef::from(&socket), unacknowledged)?;
         #[cfg(target_os = "linux")]
-        {
-            // The kernel counts milliseconds in an int.
-            socket.set_tcp_user_timeout(Some(unacknowledged.min(Duration::from_millis(i32::MAX as u64))))?;
-            socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-        }
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
         #[cfg(not(target_os = "linux"))]
-        let _ = (unacknowledged, UNSENT_BYTES);
+        let _ = UNSENT_BYTES;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
@@ -110,6 +107,11 @@ impl Listener {
     /// The address, with the port that the system chose where 0 was asked for.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How long bytes that were sent may stay unacknowledged on connections that are accepted from now on.
+    pub(crate) fn unacknowledged(&self, most: Duration) -> io::Result<()> {
+        bound_unacknowledged(&SockRef::from(&self.socket), most)
     }
 
     /// Ends [`Listener::run`].
@@ -222,6 +224,17 @@ impl Listener {
         }
         // An interrupted or refused poll costs one more round, no more.
         let _ = poll(&mut polled, poll_timeout(deadline, Instant::now()).as_ref());
+    }
+}
+
+/// Accepted sockets inherit it. Linux only; the kernel counts milliseconds in an int.
+fn bound_unacknowledged(socket: &SockRef<'_>, most: Duration) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return socket.set_tcp_user_timeout(Some(most.min(Duration::from_millis(i32::MAX as u64))));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (socket, most);
+        Ok(())
     }
 }
 

@@ -175,10 +175,19 @@ impl Server {
             current.reconfigure(Arc::clone(&config));
             Some(config)
         };
-        match shared.router.reconfigure(take) {
-            Err(error) if lock(&offer).take().is_some() => Err(Error::Failed(error.to_string())),
-            _ => Ok(kept),
+        if let Err(error) = shared.router.reconfigure(take)
+            && lock(&offer).take().is_some()
+        {
+            return Err(Error::Failed(error.to_string()));
         }
+        let unacknowledged = self.current.get().config.heartbeat.times().timeout;
+        for listener in &self.listeners {
+            // A socket that listened with one such time listens with another.
+            if let Err(error) = listener.unacknowledged(unacknowledged) {
+                log::error!("the time of {} for unacknowledged bytes stays as it was: {error}", listener.address());
+            }
+        }
+        Ok(kept)
     }
 
     /// Blocks until the server is asked to stop ([`Handle::stop`]) or fails.
