@@ -81,9 +81,14 @@ impl<T: FromStr<Err = InvalidName>> Page<T> {
 
     /// The answer that shows what was `found` as `field`; `next` in it is the `after` of the next page, or null.
     pub(super) fn answer<I>(&self, field: &str, found: &[I], name: fn(&I) -> &str, show: fn(&I) -> Value) -> Response {
-        let shown = &found[..found.len().min(self.limit)];
-        let next = shown.last().filter(|_| found.len() > shown.len()).map(name);
+        let (shown, next) = self.cut(found, name);
         answer(&serde_json::json!({ field: shown.iter().map(show).collect::<Vec<_>>(), "next": next }))
+    }
+
+    /// What of it this page shows, and the `after` of the next one, if there is one.
+    pub(super) fn cut<'a, I>(&self, found: &'a [I], name: fn(&I) -> &str) -> (&'a [I], Option<&'a str>) {
+        let shown = &found[..found.len().min(self.limit)];
+        (shown, shown.last().filter(|_| found.len() > shown.len()).map(name))
     }
 }
 

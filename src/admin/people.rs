@@ -25,18 +25,25 @@ pub(super) fn accounts(call: &Call<'_>) -> Result<Response, Response> {
 
 /// `GET /v1/accounts/{account}`: one of them. Nobody has to exist to be offline.
 pub(super) fn account(call: &Call<'_>) -> Result<Response, Response> {
-    let info = call.shared.handle.account(name(call)?).map_err(refused)?;
+    let page = Page::<ConnectionId>::of(call.head)?;
+    let mut info = call.shared.handle.account(name(call)?).map_err(refused)?;
+    // Ids count up, so the one that a page ended with has its place also after its connection has left.
+    let place = |id: &ConnectionId| (id.as_str().len(), id.as_str().to_owned());
+    info.connections.retain(|found| page.after.as_ref().is_none_or(|after| place(&found.id) > place(after)));
+    info.connections.sort_by_cached_key(|found| place(&found.id));
+    let (connections, next) = page.cut(&info.connections, |found| found.id.as_str());
     Ok(json::answer(&json!({
         "account": info.presence.account.as_str(),
         "online": info.presence.online,
-        "connections": info.connections.iter().map(connection_info).collect::<Vec<_>>(),
+        "connections": connections.iter().map(connection_info).collect::<Vec<_>>(),
         "rooms": room_names(&info.rooms),
+        "next": next,
     })))
 }
 
 /// `GET /v1/connections/{id}`.
 pub(super) fn connection(call: &Call<'_>) -> Result<Response, Response> {
-    let found = call.shared.handle.connection(id(&call.name)).map_err(refused)?;
+    let found = call.shared.handle.connection(name(call)?).map_err(refused)?;
     let detail = found.ok_or_else(no_such_connection)?;
     let mut answer = connection_info(&detail.info);
     answer["rooms"] = json!(room_names(&detail.rooms));
@@ -94,11 +101,8 @@ pub(super) fn disconnect(call: &Call<'_>) -> Result<Response, Response> {
     let reason = close_reason(code, reason.unwrap_or_default())?;
     let end = |target: Target| call.shared.handle.disconnect(target, reason).map_err(refused);
     let connections = match (account, connection) {
-        (Some(account), None) => {
-            let account = Account::new(&account).map_err(|error| bad_request(&error.to_string()))?;
-            end(account.into())?
-        }
-        (None, Some(connection)) => match end(id(&connection).into())? {
+        (Some(account), None) => end(valid::<Account>(&account)?.into())?,
+        (None, Some(connection)) => match end(valid::<ConnectionId>(&connection)?.into())? {
             0 => return Err(no_such_connection()),
             connections => connections,
         },
@@ -131,12 +135,11 @@ fn close_reason(code: Option<u16>, text: String) -> Result<CloseReason, Response
 
 /// The name in the path.
 fn name<T: FromStr<Err = InvalidName>>(call: &Call<'_>) -> Result<T, Response> {
-    call.name.parse().map_err(|error: InvalidName| bad_request(&error.to_string()))
+    valid(&call.name)
 }
 
-fn id(text: &str) -> ConnectionId {
-    let Ok(id) = text.parse();
-    id
+fn valid<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, Response> {
+    text.parse().map_err(|error: InvalidName| bad_request(&error.to_string()))
 }
 
 fn no_such_connection() -> Response {

@@ -40,7 +40,7 @@ pub(super) static ROUTES: [Route; 11] = [
     write(Method::POST, "/v1/push", Access::Push, push::push),
     write(Method::POST, "/v1/disconnect", Access::Admin, people::disconnect),
     get("/v1/accounts", Access::Push, PAGED, people::accounts),
-    get("/v1/accounts/{account}", Access::Push, &[], people::account),
+    get("/v1/accounts/{account}", Access::Push, PAGED, people::account),
     get("/v1/connections/{id}", Access::Admin, &[], people::connection),
     get("/v1/rooms", Access::Admin, PAGED, people::rooms),
     get("/v1/rooms/{room}/members", Access::Admin, PAGED, people::members),

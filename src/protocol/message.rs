@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) const MAX_ACCOUNT_BYTES: usize = 128;
 /// The longest name of a room, in bytes of UTF-8.
 pub(crate) const MAX_ROOM_BYTES: usize = 128;
-/// The longest id that a client may give a frame, in bytes of UTF-8.
+/// The longest id, of a frame or of a connection, in bytes of UTF-8.
 pub(crate) const MAX_ID_BYTES: usize = 64;
 /// The longest device label, in bytes of UTF-8.
 pub(crate) const MAX_DEVICE_BYTES: usize = 64;
@@ -59,7 +59,7 @@ impl fmt::Display for InvalidName {
 
 impl std::error::Error for InvalidName {}
 
-fn checked(text: &str, what: &'static str, min: usize, max: usize) -> Result<Arc<str>, InvalidName> {
+pub(crate) fn checked(text: &str, what: &'static str, min: usize, max: usize) -> Result<Arc<str>, InvalidName> {
     if (min..=max).contains(&text.len()) && !text.chars().any(char::is_control) {
         Ok(text.into())
     } else {

@@ -4,7 +4,7 @@ use super::state::State;
 use crate::auth::{Identity, Refusal};
 use crate::outbound::Outbound;
 use crate::protocol::close::CloseReason;
-use crate::protocol::message::{Account, FrameId, Presence, Recipients, Room};
+use crate::protocol::message::{Account, FrameId, InvalidName, MAX_ID_BYTES, Presence, Recipients, Room, checked};
 use crate::protocol::wire::Bytes;
 use crossbeam_channel::Sender;
 use std::net::{IpAddr, SocketAddr};
@@ -144,12 +144,12 @@ impl ConnectionId {
     }
 }
 
-/// Any text may be asked for; most are the id of nobody.
+/// What may be asked for; most such texts are the id of nobody.
 impl std::str::FromStr for ConnectionId {
-    type Err = std::convert::Infallible;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.into()))
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        checked(text, "a connection's id", 1, MAX_ID_BYTES).map(Self)
     }
 }
 

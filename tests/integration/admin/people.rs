@@ -83,6 +83,10 @@ fn an_account_and_its_connections_are_shown() {
     assert_eq!((&shown["account"], &shown["online"], &shown["rooms"]), (&json!(name), &json!(true), &json!(["given"])));
     assert_eq!(names(&shown, "connections", "device"), ["phone", "desk"]);
     assert_eq!(names(&shown, "connections", "account"), [name, name]);
+    let page = api.get(&format!("/v1/accounts/{}?limit=1", escaped(name)));
+    assert_eq!((names(&page, "connections", "device"), &page["next"]), (vec!["phone".to_owned()], &json!(first)));
+    let page = api.get(&format!("/v1/accounts/{}?limit=1&after={first}", escaped(name)));
+    assert_eq!((names(&page, "connections", "device"), &page["next"]), (vec!["desk".to_owned()], &Value::Null));
     let connection = api.get(&format!("/v1/connections/{first}"));
     assert_eq!(connection["rooms"], json!(["given", "own"]));
     assert_eq!(connection["id"], *first);
@@ -92,7 +96,7 @@ fn an_account_and_its_connections_are_shown() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
     assert!((now - 60_000..=now).contains(&since), "{since}");
     let nobody = api.get("/v1/accounts/nobody");
-    assert_eq!(nobody, json!({ "account": "nobody", "online": false, "connections": [], "rooms": [] }));
+    assert_eq!(nobody, json!({ "account": "nobody", "online": false, "connections": [], "rooms": [], "next": null }));
     for wrong in ["", "%00", &"x".repeat(129)] {
         api.ask("GET", &format!("/v1/accounts/{wrong}"), &Value::Null).refused(400);
     }
