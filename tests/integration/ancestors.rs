@@ -10,8 +10,7 @@ mod full_length;
 use crate::lines::LineClient;
 use crate::process::{Process, serve_command};
 use crate::raw::{self, FIN, PING, PONG, Peer};
-use crate::support::{Client, account, address, config, eventually, serve};
-use heartwire::{Push, Room};
+use crate::support::{Client, eventually, post};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -92,12 +91,12 @@ fn chat(pace: Pace) {
 #[test]
 fn go_chat_server() {
     chat(Pace(20));
-    // Who is in which group its program knows, from a database.
-    let server = serve(config());
-    let [mut one, mut two, mut three] = [1, 2, 3].map(|id| ginchat(address(&server), id));
-    for member in ["1", "2"] {
-        assert!(server.handle().join(account(member), Room::new("100").unwrap()).unwrap());
-    }
+    // Who is in which group its back end knows, from a database.
+    let mut process = binary(&["--admin-listen", "127.0.0.1:0"]);
+    let address = process.address();
+    let [mut one, mut two, mut three] = [1, 2, 3].map(|id| ginchat(address, id));
+    let joined = post(process.admin_address(), "/v1/rooms/100/members", &json!({ "accounts": ["1", "2"] }));
+    assert_eq!(joined, json!({ "changed": 2, "unchanged": 0 }));
     one.send(raw::text(&ginchat_message(2, 1, 100)));
     assert_eq!(two.json(), ginchat_message(2, 1, 100));
     two.send(raw::text(&ginchat_message(2, 2, 100)));
@@ -190,13 +189,15 @@ fn go_push_server() {
 }
 
 #[test]
-fn go_push_server_in_a_program() {
-    let server = serve(config());
-    let mut clients = [(); 2].map(|()| Client::connect(&server, "alice"));
+fn go_push_server_and_its_back_end() {
+    let mut process = binary(&["--admin-listen", "127.0.0.1:0"]);
+    let (address, admin) = (process.address(), process.admin_address());
+    let mut clients = [(); 2].map(|()| Client::open(address, "/ws?user_id=alice", ""));
+    clients.iter_mut().for_each(|client| assert_eq!(client.json()["type"], "register"));
     let content = json!({ "body": "build is done", "meta_data": "" });
-    let reach =
-        server.handle().send(vec![account("alice"), account("bob")], &Push::new("push", &content).unwrap()).unwrap();
-    assert_eq!((reach.accounts, reach.connections, reach.missing), (1, 2, vec![account("bob")]));
+    let push = json!({ "accounts": ["alice", "bob"], "message": { "type": "push", "content": content } });
+    let reached = post(admin, "/v1/push", &push);
+    assert_eq!(reached, json!({ "accounts": 1, "connections": 2, "missing": ["bob"] }));
     for client in &mut clients {
         assert_eq!(client.json(), json!({ "type": "push", "content": content }));
     }

@@ -82,6 +82,11 @@ impl Process {
         self.address_behind("raw TCP on ")
     }
 
+    /// Where it listens for a back end, as the log says.
+    pub fn admin_address(&mut self) -> SocketAddr {
+        self.address_behind("HTTP API on ")
+    }
+
     fn address_behind(&mut self, words: &str) -> SocketAddr {
         let line = self.line(words);
         let (_, address) = line.split_once(words).unwrap();

@@ -2,9 +2,9 @@
 //! Reduced here; the full size: `cargo test --release --test integration -- --ignored --nocapture --test-threads 1 pushing`.
 #![allow(clippy::print_stdout)]
 
-use crate::support::{Client, address, configured, exchange, serve};
+use crate::support::{Client, address, configured, post, serve};
 use heartwire::Server;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,7 +42,7 @@ fn push(accounts: u64, per_second: u64, stretch: Duration) -> f64 {
         clients.push((n % accounts, Client::connect(&server, &format!("a{}", n % accounts))));
     }
     let without = latencies(&server, stretch / 2, || thread::sleep(stretch / 2));
-    let reached = request(admin, &json!({ "all": true, "message": { "type": "notice", "content": "all" } }));
+    let reached = post(admin, "/v1/push", &json!({ "all": true, "message": { "type": "notice", "content": "all" } }));
     // Those who measure are gone by then, or were reached too.
     assert!(reached["connections"].as_u64().unwrap() >= 3 * accounts, "{reached}");
     println!("a push to all reached {} connections of {} accounts", reached["connections"], reached["accounts"]);
@@ -62,7 +62,7 @@ fn push(accounts: u64, per_second: u64, stretch: Duration) -> f64 {
                         thread::sleep(due.saturating_duration_since(Instant::now()));
                         let to = format!("a{}", n % accounts);
                         let message = json!({ "type": "order", "content": n });
-                        let reached = request(admin, &json!({ "accounts": [to], "message": message }));
+                        let reached = post(admin, "/v1/push", &json!({ "accounts": [to], "message": message }));
                         assert_eq!(reached, json!({ "accounts": 1, "connections": 3, "missing": [] }));
                     }
                 });
@@ -118,13 +118,4 @@ fn latencies(server: &Server, expected: Duration, body: impl FnOnce()) -> Vec<Du
         over.store(true, Ordering::Relaxed);
         measuring.join().unwrap()
     })
-}
-
-fn request(admin: SocketAddr, body: &Value) -> Value {
-    let body = body.to_string();
-    let head = "POST /v1/push HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    let response = exchange(admin, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
-    let (head, answer) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {response:?}"));
-    assert!(head.starts_with("HTTP/1.1 200 "), "{response}");
-    serde_json::from_str(answer).unwrap()
 }

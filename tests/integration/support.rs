@@ -85,6 +85,16 @@ pub fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> String {
     String::from_utf8_lossy(&response).into_owned()
 }
 
+/// Asks the HTTP interface of a server that asks nobody for a key; it must do what it is asked.
+pub fn post(admin: SocketAddr, path: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+    let response = exchange(admin, format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+    let (head, answer) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {response:?}"));
+    assert!(head.starts_with("HTTP/1.1 200 "), "{response}");
+    serde_json::from_str(answer).unwrap()
+}
+
 /// An upgrade request for `target` (path and query), with further header lines, each ended by CR LF.
 pub fn upgrade_request(target: &str, headers: &str) -> String {
     format!(
