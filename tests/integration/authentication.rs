@@ -6,7 +6,7 @@ mod http_server;
 use crate::process::heartwire;
 use crate::support::{Client, account, address, config, exchange, serve_with, upgrade_request};
 use heartwire::authenticators::{Authenticator, Jwt, JwtAlgorithm, JwtOptions, TokenFile};
-use heartwire::{Connection, Handler, Identity, Message, Push, Refusal, Request, Room, Server, Verdict};
+use heartwire::{Connection, Handler, Identity, Push, Refusal, Request, Room, Server};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -14,8 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
-/// Lets an authenticator decide, which can be replaced. What a client sends is a token to renew its authentication with;
-/// it is told the account, or that it was refused.
+/// Lets an authenticator decide, which can be replaced.
 #[derive(Clone)]
 struct Guard(Arc<RwLock<Box<dyn Authenticator>>>);
 
@@ -38,19 +37,14 @@ impl Handler for Guard {
         self.0.read().unwrap().authenticate(request)
     }
 
-    fn message(&self, connection: &Connection, message: &mut Message<'_>) -> Verdict {
-        let token: String = serde_json::from_str(message.content()).unwrap();
-        let renewed = self.0.read().unwrap().renew(connection.info(), &token);
-        let outcome = renewed.map_or_else(|_| "refused".to_owned(), |identity| identity.account.to_string());
-        connection.send(&Push::new("renewed", &outcome).unwrap()).unwrap();
-        Verdict::Consume
+    fn renew(&self, connection: &Connection, token: &str) -> Result<Identity, Refusal> {
+        self.0.read().unwrap().renew(connection.info(), token)
     }
 }
 
-/// What becomes of a connection's token.
-fn renewed(client: &mut Client, token: &str) -> String {
-    client.send(&json!({"type": "message", "to": ["x"], "content": token}));
-    client.json()["content"].as_str().unwrap().to_owned()
+/// Whether a connection is renewed by this token.
+fn renewed(client: &mut Client, token: &str) -> bool {
+    client.ask(json!({ "type": "token", "token": token }))["type"] == "ack"
 }
 
 /// The status of the answer to a request to connect with this token; 101 when it is let in.
@@ -87,15 +81,15 @@ fn a_file_of_tokens_says_who_comes_in() {
 
     let mut client = Client::open(address(&server), &format!("/ws?token={alice}"), "");
     assert_eq!(client.json()["account"], "alice");
-    assert_eq!(renewed(&mut client, &alice), "alice");
-    assert_eq!([renewed(&mut client, &bob), renewed(&mut client, "x")], ["refused", "refused"]);
+    assert!(renewed(&mut client, &alice));
+    assert_eq!([renewed(&mut client, &bob), renewed(&mut client, "x")], [false; 2]);
 
     // Whoever reads the file again may find that somebody has left, and keeps those who are connected.
     let lines = fs::read_to_string(&path).unwrap();
     fs::write(&path, lines.lines().nth(1).unwrap()).unwrap();
     guard.replace(TokenFile::open(&path).unwrap());
     assert_eq!([status(&server, "/ws", &alice), status(&server, "/ws", &bob)], [401, 101]);
-    assert_eq!(renewed(&mut client, &alice), "refused");
+    assert!(!renewed(&mut client, &alice));
 }
 
 #[test]
@@ -113,12 +107,20 @@ fn a_json_web_token_names_the_account_and_its_rooms() {
     assert_eq!(alice.json()["account"], "alice");
     server.handle().send(Room::new("lobby").unwrap(), &Push::new("notice", &1).unwrap()).unwrap();
     assert_eq!(alice.json()["type"], "notice");
-    assert_eq!(renewed(&mut alice, &issue("alice", hour, now)), "alice");
-    assert_eq!(renewed(&mut alice, &issue("bob", hour, now)), "refused");
+    assert!(renewed(&mut alice, &issue("alice", hour, now)));
+    assert!(!renewed(&mut alice, &issue("bob", hour, now)));
 
     let expired = issue("alice", hour, now - 2 * hour);
     assert_eq!([status(&server, "/ws", &expired), status(&server, "/ws", ""), status(&server, "/ws", "x")], [401; 3]);
-    assert_eq!(renewed(&mut alice, &expired), "refused");
+    assert!(!renewed(&mut alice, &expired));
+
+    let short = format!("/ws?token={}", issue("alice", Duration::from_secs(2), SystemTime::now()));
+    let mut both = [(); 2].map(|()| Client::open(address(&server), &short, ""));
+    both.iter_mut().for_each(|client| assert!(client.json()["expires_in_ms"].as_u64().unwrap() <= 2_000));
+    let [stays, ends] = &mut both;
+    assert!(renewed(stays, &issue("alice", hour, now)));
+    assert_eq!(ends.close_frame(), (4500, "authentication failed: the token has expired".into()));
+    assert!(renewed(stays, &issue("alice", hour, now)), "it lives on");
 }
 
 /// What `heartwire token` prints on stdout and stderr, and its exit code.
