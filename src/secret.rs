@@ -1,4 +1,5 @@
-//! Secrets: how they are made, how they are compared, and how bytes are written for people.
+//! Secrets: how they are made, how they are compared, and how bytes are written for people; and what stands for texts
+//! that are too long, or too secret, to be kept.
 
 use std::io;
 
@@ -40,6 +41,19 @@ impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
+}
+
+/// The SHA-256 of a list; no two lists have the same, as far as anybody knows.
+#[cfg(any(feature = "admin", feature = "back-end"))]
+pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; aws_lc_rs::digest::SHA256_OUTPUT_LEN] {
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in parts {
+        hash.update(&part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let mut fingerprint = [0; aws_lc_rs::digest::SHA256_OUTPUT_LEN];
+    fingerprint.copy_from_slice(hash.finish().as_ref());
+    fingerprint
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! A key is remembered for ten minutes from when it first came. What cannot be remembered is not done.
 
 use crate::router::Pending;
+use crate::secret::fingerprint;
 use crate::threads::lock;
-use aws_lc_rs::digest::{Context, SHA256};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,14 +23,7 @@ pub(super) struct Id([u8; 32]);
 impl Id {
     /// Texts of which no two lists have the same fingerprint.
     pub(super) fn of(texts: &[&str]) -> Self {
-        let mut context = Context::new(&SHA256);
-        for text in texts {
-            context.update(&text.len().to_be_bytes());
-            context.update(text.as_bytes());
-        }
-        let mut id = [0; 32];
-        id.copy_from_slice(context.finish().as_ref());
-        Self(id)
+        Self(fingerprint(texts.iter().map(|text| text.as_bytes())))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::auth::Refusal;
 use crate::authenticators::MAX_TOKEN_BYTES;
 use crate::handler::Request;
 use crate::router::ConnectionInfo;
-use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
+use crate::secret::fingerprint;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -135,15 +135,8 @@ impl Question {
 
     /// The hash of everything that is sent, each part behind its length, so that no two questions share one.
     pub(super) fn key(&self) -> Key {
-        let mut hash = Context::new(&SHA256);
         let headers = self.headers().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
-        for part in std::iter::once(self.query.as_bytes()).chain(headers) {
-            hash.update(&part.len().to_be_bytes());
-            hash.update(part);
-        }
-        let mut key = [0; SHA256_OUTPUT_LEN];
-        key.copy_from_slice(hash.finish().as_ref());
-        key
+        fingerprint(std::iter::once(self.query.as_bytes()).chain(headers))
     }
 }
 
