@@ -32,12 +32,16 @@
 //! [`client`] is a blocking client of such a server. Without a server, [`duplex`] is a blocking WebSocket for either side
 //! of any connection.
 //!
+//! What not every program needs is behind a feature: `admin` is the HTTP interface of `docs/http-api.md`
+//! ([`config::AdminConfig`] turns it on), `auth` and `back-end` bring ready-made [`authenticators`] for a handler to pass
+//! its questions on to, and `back-end` a [`webhook`] to tell a back end what happens.
+//!
 //! # How to read the source
 //!
 //! A module is a kind of thread, or a pure thing that no thread owns. Start with `connection`, whose `run` is the life of
 //! a connection's thread, and follow a message: `connection` decodes and dispatches it, `router` decides who gets it,
-//! `outbound` sends it. `handshake` and `listener` are what came before, `server` is what holds it together. `protocol`,
-//! `config`, `http` and `proxy` are pure.
+//! `outbound` sends it. `handshake` and `listener` are what came before, `admin` is the door of a back end, `server` is
+//! what holds it together. `protocol`, `config`, `http` and `proxy` are pure.
 //!
 //! # What always holds
 //!
