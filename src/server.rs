@@ -34,7 +34,6 @@ pub struct Server {
     listeners: Vec<Arc<Listener>>,
     addresses: Vec<SocketAddr>,
     tcp_addresses: Vec<SocketAddr>,
-    places: Arc<Places>,
     admission: Admission,
     #[cfg(feature = "admin")]
     admin: admin::AdminSide,
@@ -90,7 +89,7 @@ impl Server {
             overload_log: Arc::default(),
             reminders: Arc::default(),
             failures: Arc::new(Failures::new(config.auth_failures)),
-            places: Arc::clone(&places),
+            places,
         };
         // From here on a failure drops the server, which stops what has been started.
         let (current, core) = (Arc::new(Current::new(shared)), Arc::default());
@@ -99,7 +98,6 @@ impl Server {
             listeners,
             addresses,
             tcp_addresses,
-            places,
             admission,
             #[cfg(feature = "admin")]
             admin,
@@ -235,9 +233,9 @@ impl Server {
         }
         let deadline = Instant::now() + within.min(LONGEST);
         let shared = self.current.get();
-        let Shared { crew, router, flusher, config, .. } = &*shared;
+        let Shared { crew, router, flusher, config, places, .. } = &*shared;
         // 1. Nobody is accepted any more, and handshakes in progress are refused as draining.
-        self.places.close();
+        places.close();
         self.listeners.iter().for_each(|listener| listener.stop());
         // 2. The router refuses registrations and tells every connection 1001, behind what waits for it.
         router.drain(deadline);
