@@ -5,9 +5,8 @@ use crate::http::Head;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, ErrorCode, Recipients, Room};
-use crate::router::{
-    Changes, ConnectionId, ConnectionInfo, Frame, Handle, InvalidPush, PresenceChange, Push, checked_content,
-};
+use crate::record::{ClosedConnection, ConnectionId, ConnectionInfo};
+use crate::router::{Changes, Frame, Handle, InvalidPush, PresenceChange, Push, checked_content};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -95,9 +94,10 @@ pub trait Handler: Send + Sync + 'static {
         if idle.kind == IdleKind::Reader { IdleAction::Ping } else { IdleAction::Nothing }
     }
 
-    /// A connection has ended. It is no longer registered; the last thing its thread does.
-    fn closed(&self, connection: &Connection, reason: &CloseReason, statistics: &Statistics) {
-        let _ = (connection, reason, statistics);
+    /// A connection has ended, and this is its record, which [`Handle::closed_connections`] keeps too. It is no longer
+    /// registered; the last thing its thread does.
+    fn closed(&self, connection: &Connection, record: &ClosedConnection) {
+        let _ = (connection, record);
     }
 }
 
@@ -390,34 +390,4 @@ pub enum IdleKind {
     Writer,
     /// Neither.
     All,
-}
-
-/// What a connection did in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// From its registration to its end.
-    pub duration: Duration,
-    /// Messages received, heartbeats included.
-    pub messages_received: u64,
-    /// Bytes received, framing included.
-    pub bytes_received: u64,
-    /// Frames handed to the kernel, greeting and pings included.
-    pub frames_sent: u64,
-    /// Bytes handed to the kernel.
-    pub bytes_sent: u64,
-    /// Frames that waited for it and were dropped when it closed.
-    pub frames_dropped: u64,
-    /// The most bytes that ever waited for it.
-    pub queue_high_water_bytes: usize,
-    /// Pings that the server sent.
-    pub pings_sent: u64,
-    /// Pings that were answered.
-    pub pings_answered: u64,
-    /// The last round trip of a ping.
-    pub last_round_trip: Option<Duration>,
-    /// The longest round trip of a ping.
-    pub max_round_trip: Option<Duration>,
-    /// How long before its end it was last heard.
-    pub last_heard: Duration,
 }

@@ -14,11 +14,12 @@ use crate::handler::{Request, Words};
 use crate::http::{Head, Response, check_get, check_upgrade, origin_allowed};
 use crate::page;
 use crate::printable::Printable;
-use crate::protocol::close::CloseKind;
+use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
-use crate::protocol::message::{ErrorCode, device_label};
+use crate::protocol::message::{Account, ErrorCode, device_label};
 use crate::protocol::wire::Bytes;
 use crate::proxy;
+use crate::record::{Claim, Dialect};
 use ::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,24 +40,17 @@ pub(crate) enum Transport {
 }
 
 /// What a WebSocket's messages are written in; its path says so.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    Native,
-    Ginchat,
+fn dialect_at(path: &str, config: &Config) -> Option<Dialect> {
+    match config.protocol {
+        Protocol::Native if config.ginchat_path.as_deref() == Some(path) => Some(Dialect::Ginchat),
+        Protocol::Native => (path == config.path).then_some(Dialect::Native),
+        Protocol::Raw => (path == config.path).then_some(Dialect::Raw),
+    }
 }
 
-impl Dialect {
-    fn at(path: &str, config: &Config) -> Option<Self> {
-        let has_ginchat = config.protocol == Protocol::Native && config.ginchat_path.as_deref() == Some(path);
-        if path == config.path { Some(Self::Native) } else { has_ginchat.then_some(Self::Ginchat) }
-    }
-
-    fn account_parameter(self) -> &'static str {
-        match self {
-            Self::Native => "user_id",
-            Self::Ginchat => "userId",
-        }
-    }
+/// The parameter in which clients of a dialect say who they are.
+fn account_parameter(dialect: Dialect) -> &'static str {
+    if dialect == Dialect::Ginchat { "userId" } else { "user_id" }
 }
 
 /// The handshake's thread.
@@ -69,7 +63,8 @@ pub(crate) fn run(accepted: &Accepted, transport: Transport, shared: &Arc<Shared
 
 fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
     // Whoever is refused keeps its place until this thread ends.
-    let rejection = match open(accepted, shared) {
+    let mut claim = Claim::of(accepted.peer);
+    let rejection = match open(accepted, &mut claim, shared) {
         Ok(admitted) => return start(admitted, accepted, shared),
         Err(Rejection::Gone) => return,
         Err(rejection) => rejection,
@@ -78,11 +73,11 @@ fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
     let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
     match rejection {
         Rejection::Refused(refusal, greeting) => {
-            connection::refuse(&mut receiver, &outbound, &refusal, &greeting, shared);
+            connection::refuse(&mut receiver, &outbound, &refusal, &claim, &greeting, shared);
         }
         Rejection::Answered(response) => {
             if response.status() != 200 {
-                shared.metrics.refused.add(1);
+                shared.refused(&claim, Some(response.status()), &reason_of(&response));
             }
             let answer = response.to_bytes().into();
             connection::answer_and_leave(&mut receiver, &outbound, answer, CloseKind::Normal.into());
@@ -113,16 +108,21 @@ impl From<RequestError> for Rejection {
     }
 }
 
-fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
+/// From the request to a client that is let in; `claim` tells as much of it as was found out.
+fn open(accepted: &Accepted, claim: &mut Claim, shared: &Arc<Shared>) -> Result<Admitted, Rejection> {
     let config = &*shared.config;
     let deadline = accepted.at + config.handshake_deadline;
     let mut reader = RequestReader::new(accepted, deadline);
     let announced = reader.proxy_header(accepted.peer, config)?;
     let head = reader.head()?;
     let client = client_address(accepted.peer, announced, Some(&head), config);
+    claim.address = client;
+    let dialect = dialect_at(head.path(), config);
+    let parameter = account_parameter(dialect.unwrap_or(Dialect::Native));
+    claim.account = head.query(parameter).and_then(|name| Account::new(name).ok());
     connection::check_host(&head, shared)?;
-    check_request(&head, config)?;
-    let Some(dialect) = Dialect::at(head.path(), config) else {
+    check_request(&head, dialect, config)?;
+    let Some(dialect) = dialect else {
         return Err(page::response(head.path(), &config.path).into());
     };
     check_upgrade(&head)?;
@@ -130,7 +130,7 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
     let mut greeting = greeting(&head, config)?;
     let (device, promise) = parameters(&head)?;
     let token = head.bearer_token().map_err(|error| error.response())?.map(str::to_owned);
-    let words = Words::Upgrade { head: Box::new(head), account: dialect.account_parameter() };
+    let words = Words::Upgrade { head: Box::new(head), account: parameter };
     let identity = authenticate(&Request { words, client, token }, deadline, shared)
         .map_err(|refusal| Rejection::Refused(refusal, greeting.clone()))?;
     if dialect == Dialect::Ginchat {
@@ -143,6 +143,7 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
         limited_address: config.limited_address(client.ip()),
         identity,
         device,
+        dialect,
         promise,
         greeting,
         outbound: None,
@@ -153,6 +154,7 @@ fn open(accepted: &Accepted, shared: &Arc<Shared>) -> Result<Admitted, Rejection
 /// Starts the connection's thread while this one still has the socket, so that a refused thread is still a 503.
 fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
     let (greeting, outbound) = (admitted.greeting.clone(), admitted.outbound.clone());
+    let claim = Claim { address: admitted.client, account: Some(admitted.identity.account.clone()) };
     let newcomer = admitted.prepare(Arc::clone(&accepted.socket), Arc::clone(&accepted.permit), shared);
     if let Err(error) = shared.crew.spawn("hw-connection", shared.config.stack_bytes, move || connection::run(newcomer))
     {
@@ -160,7 +162,7 @@ fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
         let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
         let new = || connection::write_side(&accepted.socket, greeting.format.clone(), shared);
         let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
-        connection::refuse(&mut receiver, &outbound.unwrap_or_else(new), &refusal, &greeting, shared);
+        connection::refuse(&mut receiver, &outbound.unwrap_or_else(new), &refusal, &claim, &greeting, shared);
     }
 }
 
@@ -175,8 +177,8 @@ fn client_address(peer: SocketAddr, announced: Option<IpAddr>, head: Option<&Hea
     if client == peer.ip().to_canonical() { peer } else { SocketAddr::new(client, 0) }
 }
 
-fn check_request(head: &Head, config: &Config) -> Result<(), Rejection> {
-    if Dialect::at(head.path(), config).is_none() && !(config.page && page::is_at(head.path())) {
+fn check_request(head: &Head, dialect: Option<Dialect>, config: &Config) -> Result<(), Rejection> {
+    if dialect.is_none() && !(config.page && page::is_at(head.path())) {
         let message = format!("there is nothing here; the WebSocket is at {}", config.path);
         return Err(Response::error(404, ErrorCode::BadRequest.code(), "not_found", &message).into());
     }
@@ -253,6 +255,17 @@ fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result
         return Err(Refusal::unavailable("authentication took too long", RETRY_AFTER));
     }
     Ok(identity)
+}
+
+/// The close reason that says the same as a refusal over HTTP.
+fn reason_of(response: &Response) -> CloseReason {
+    let kind = match response.status() {
+        403 => CloseKind::Policy,
+        408 => CloseKind::TooSlow,
+        503 => CloseKind::GoingAway,
+        _ => CloseKind::BadRequest,
+    };
+    CloseReason::new(kind, response.message().to_owned())
 }
 
 fn bad_request(message: &str) -> Response {

@@ -77,6 +77,7 @@ mod page;
 mod printable;
 mod protocol;
 mod proxy;
+mod record;
 mod router;
 #[cfg(any(feature = "admin", feature = "auth", feature = "back-end"))]
 mod secret;
@@ -88,16 +89,18 @@ pub mod webhook;
 pub use auth::{Identity, Permissions, Refusal};
 pub use config::{Config, Protocol};
 pub use error::Error;
-pub use handler::{
-    Action, Anonymous, Connection, Handler, Idle, IdleAction, IdleKind, Message, Request, Statistics, Verdict,
-};
+pub use handler::{Action, Anonymous, Connection, Handler, Idle, IdleAction, IdleKind, Message, Request, Verdict};
 pub use limits::Admission;
 pub use protocol::close::{CloseKind, CloseReason, Reconnect};
 pub use protocol::message::{Account, ErrorCode, FrameId, HeartbeatTimes, InvalidName, Presence, Recipients, Room};
 pub use protocol::native::InvalidPushType;
+pub use record::{
+    ClosedConnection, ConnectionId, ConnectionInfo, Dialect, EndFilter, OpenConnection, ReasonFilter, RefusedAttempt,
+    Statistics,
+};
 pub use router::{
-    AccountInfo, ConnectionDetail, ConnectionId, ConnectionInfo, Counts, Frame, Handle, InvalidPush, PresenceChange,
-    Push, Reach, RoomInfo, SendError, Target,
+    AccountInfo, ConnectionDetail, Counts, Frame, Handle, InvalidPush, PresenceChange, Push, Reach, RoomInfo,
+    SendError, Target,
 };
 pub use server::Server;
 

@@ -14,6 +14,7 @@ use crate::metrics::LogGate;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::line;
 use crate::protocol::message::ErrorCode;
+use crate::record::Claim;
 #[cfg(feature = "admin")]
 use crate::threads::Crew;
 use crate::threads::{Wake, poll_timeout};
@@ -170,8 +171,9 @@ impl Listener {
             Err(Full::Address) => "as many handshakes in progress as one address may have".into(),
             Err(Full::Closed) => "the server is stopping".into(),
         };
-        if matches!(self.door, Door::Clients(_)) {
-            shared.metrics.refused.add(1);
+        if let Door::Clients(transport) = self.door {
+            let status = (transport == Transport::WebSocket).then_some(503);
+            shared.refused(&Claim::of(peer), status, &CloseReason::new(CloseKind::OverCapacity, why.clone()));
         }
         if let Some(others) = self.refused_log.open(now) {
             log::warn!("refused {peer}, and {others} others: {why}");

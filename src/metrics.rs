@@ -1,5 +1,9 @@
 //! What a server counts, and the gate that keeps a flood of events from becoming a flood of log lines.
 
+mod rate;
+
+pub(crate) use rate::RecentRate;
+
 use crate::threads::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -12,6 +12,7 @@ use crate::limits::{Admission, Failures, Machine, Places, admission, thread_budg
 use crate::listener::{Door, Listener};
 use crate::metrics::Metrics;
 use crate::outbound::flusher::Flusher;
+use crate::record::Records;
 use crate::router::{self, Handle};
 use crate::threads::{Crew, Fate, lock};
 use std::fmt;
@@ -76,7 +77,14 @@ impl Server {
         let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
         let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
         let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
-        let handle = Handle::new(router.clone(), Arc::clone(&flusher), Arc::clone(&metrics), Arc::clone(&fate));
+        let records = Arc::new(Records::new(config.closed_connections));
+        let handle = Handle::new(
+            router.clone(),
+            Arc::clone(&flusher),
+            Arc::clone(&metrics),
+            Arc::clone(&records),
+            Arc::clone(&fate),
+        );
         let shared = Shared {
             config: Arc::clone(&config),
             handler: Arc::new(handler),
@@ -85,6 +93,7 @@ impl Server {
             flusher,
             crew: Arc::default(),
             metrics,
+            records,
             ids: Arc::new(Ids::default()),
             overload_log: Arc::default(),
             reminders: Arc::default(),

@@ -3,8 +3,10 @@
 use super::request::bad_request;
 use crate::http::{Head, Response};
 use crate::protocol::message::InvalidName;
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
+use std::fmt::Display;
 use std::str::FromStr;
 
 /// The most names that one body may list.
@@ -58,7 +60,7 @@ pub(super) struct Page<T> {
     limit: usize,
 }
 
-impl<T: FromStr<Err = InvalidName>> Page<T> {
+impl<T: FromStr<Err: Display>> Page<T> {
     /// The page that a query asks for.
     ///
     /// # Errors
@@ -80,13 +82,19 @@ impl<T: FromStr<Err = InvalidName>> Page<T> {
     }
 
     /// The answer that shows what was `found` as `field`; `next` in it is the `after` of the next page, or null.
-    pub(super) fn answer<I>(&self, field: &str, found: &[I], name: fn(&I) -> &str, show: fn(&I) -> Value) -> Response {
+    pub(super) fn answer<'a, I, N: Serialize>(
+        &self,
+        field: &str,
+        found: &'a [I],
+        name: impl Fn(&'a I) -> N,
+        show: impl Fn(&'a I) -> Value,
+    ) -> Response {
         let (shown, next) = self.cut(found, name);
         answer(&serde_json::json!({ field: shown.iter().map(show).collect::<Vec<_>>(), "next": next }))
     }
 
     /// What of it this page shows, and the `after` of the next one, if there is one.
-    pub(super) fn cut<'a, I>(&self, found: &'a [I], name: fn(&I) -> &str) -> (&'a [I], Option<&'a str>) {
+    pub(super) fn cut<'a, I, N>(&self, found: &'a [I], name: impl Fn(&'a I) -> N) -> (&'a [I], Option<N>) {
         let shown = &found[..found.len().min(self.limit)];
         (shown, shown.last().filter(|_| found.len() > shown.len()).map(name))
     }

@@ -3,6 +3,7 @@
 //! What can be asked is in `docs/http-api.md`, and, for programs, in `docs/openapi.json`. The public part is [`KeyFile`].
 
 mod answers;
+mod connections;
 mod idempotency;
 mod json;
 mod keys;

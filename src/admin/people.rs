@@ -1,17 +1,18 @@
 //! Accounts, connections and rooms: who is there, who is a member of what, and who has to go.
 
 use super::answers::refused;
+use super::connections::place;
 use super::json::{self, Names, Page};
 use super::request::bad_request;
-use super::{Call, routes};
+use super::{Call, connections, routes};
 use crate::http::Response;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::{Account, InvalidName, Presence, Room};
-use crate::router::{ConnectionId, ConnectionInfo, Handle, SendError, Target};
+use crate::record::ConnectionId;
+use crate::router::{Handle, SendError, Target};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::str::FromStr;
-use std::time::UNIX_EPOCH;
 
 /// The longest reason that a Close frame carries, less its code (RFC 6455 §5.5).
 const MAX_REASON_BYTES: usize = 123;
@@ -27,27 +28,16 @@ pub(super) fn accounts(call: &Call<'_>) -> Result<Response, Response> {
 pub(super) fn account(call: &Call<'_>) -> Result<Response, Response> {
     let page = Page::<ConnectionId>::of(call.head)?;
     let mut info = call.shared.handle.account(name(call)?).map_err(refused)?;
-    // Ids count up, so the one that a page ended with has its place also after its connection has left.
-    let place = |id: &ConnectionId| (id.as_str().len(), id.as_str().to_owned());
     info.connections.retain(|found| page.after.as_ref().is_none_or(|after| place(&found.id) > place(after)));
-    info.connections.sort_by_cached_key(|found| place(&found.id));
+    info.connections.sort_by(|one, other| place(&one.id).cmp(&place(&other.id)));
     let (connections, next) = page.cut(&info.connections, |found| found.id.as_str());
     Ok(json::answer(&json!({
         "account": info.presence.account.as_str(),
         "online": info.presence.online,
-        "connections": connections.iter().map(connection_info).collect::<Vec<_>>(),
+        "connections": connections.iter().map(connections::info).collect::<Vec<_>>(),
         "rooms": room_names(&info.rooms),
         "next": next,
     })))
-}
-
-/// `GET /v1/connections/{id}`.
-pub(super) fn connection(call: &Call<'_>) -> Result<Response, Response> {
-    let found = call.shared.handle.connection(name(call)?).map_err(refused)?;
-    let detail = found.ok_or_else(no_such_connection)?;
-    let mut answer = connection_info(&detail.info);
-    answer["rooms"] = json!(room_names(&detail.rooms));
-    Ok(json::answer(&answer))
 }
 
 /// `GET /v1/rooms`: rooms that a connection is in.
@@ -134,15 +124,15 @@ fn close_reason(code: Option<u16>, text: String) -> Result<CloseReason, Response
 }
 
 /// The name in the path.
-fn name<T: FromStr<Err = InvalidName>>(call: &Call<'_>) -> Result<T, Response> {
+pub(super) fn name<T: FromStr<Err = InvalidName>>(call: &Call<'_>) -> Result<T, Response> {
     valid(&call.name)
 }
 
-fn valid<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, Response> {
+pub(super) fn valid<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, Response> {
     text.parse().map_err(|error: InvalidName| bad_request(&error.to_string()))
 }
 
-fn no_such_connection() -> Response {
+pub(super) fn no_such_connection() -> Response {
     routes::not_found("there is no such connection")
 }
 
@@ -151,18 +141,7 @@ fn presence(presence: &Presence) -> Value {
     json!({ "account": account.as_str(), "online": online, "connections": connections })
 }
 
-fn connection_info(info: &ConnectionInfo) -> Value {
-    let since = info.since.duration_since(UNIX_EPOCH).unwrap_or_default();
-    json!({
-        "id": info.id.as_str(),
-        "account": info.account.as_str(),
-        "device": info.device,
-        "address": info.address.to_string(),
-        "since": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
-fn room_names(rooms: &[Room]) -> Vec<&str> {
+pub(super) fn room_names(rooms: &[Room]) -> Vec<&str> {
     rooms.iter().map(Room::as_str).collect()
 }
 

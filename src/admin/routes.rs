@@ -1,6 +1,6 @@
 //! What can be asked: the table of all routes, and which of them a request means.
 
-use super::{Call, answers, people, push};
+use super::{Call, answers, connections, people, push};
 use crate::http::{Head, Response};
 use crate::protocol::message::ErrorCode;
 use ::http::Method;
@@ -32,16 +32,21 @@ type Act = fn(&Call<'_>) -> Result<Response, Response>;
 
 /// What a page is asked for with.
 const PAGED: &[&str] = &["after", "limit"];
+/// What the past is asked for with.
+const ENDED: &[&str] = &["account", "reason", "since", "after", "limit"];
 
 /// All of them. `docs/openapi.json` says the same, as a test knows.
-pub(super) static ROUTES: [Route; 11] = [
+pub(super) static ROUTES: [Route; 14] = [
     get("/healthz", Access::Open, &[], answers::health),
     get("/readyz", Access::Open, &[], answers::readiness),
     write(Method::POST, "/v1/push", Access::Push, push::push),
     write(Method::POST, "/v1/disconnect", Access::Admin, people::disconnect),
     get("/v1/accounts", Access::Push, PAGED, people::accounts),
     get("/v1/accounts/{account}", Access::Push, PAGED, people::account),
-    get("/v1/connections/{id}", Access::Admin, &[], people::connection),
+    get("/v1/connections", Access::Admin, &["account", "search", "sort", "after", "limit"], connections::list),
+    get("/v1/connections/{id}", Access::Admin, &[], connections::one),
+    get("/v1/closed", Access::Admin, ENDED, connections::closed),
+    get("/v1/refused", Access::Admin, ENDED, connections::refusals),
     get("/v1/rooms", Access::Admin, PAGED, people::rooms),
     get("/v1/rooms/{room}/members", Access::Admin, PAGED, people::members),
     write(Method::POST, "/v1/rooms/{room}/members", Access::Admin, people::join),

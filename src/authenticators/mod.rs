@@ -20,7 +20,7 @@ pub use token_file::TokenFile;
 use crate::auth::{Identity, Refusal};
 use crate::handler::Request;
 use crate::protocol::message::Room;
-use crate::router::ConnectionInfo;
+use crate::record::ConnectionInfo;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

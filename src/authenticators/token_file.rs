@@ -6,7 +6,7 @@ use super::{Authenticator, SetUpError, of_connection, presented, read_file};
 use crate::auth::{Identity, Refusal};
 use crate::handler::Request;
 use crate::protocol::message::Account;
-use crate::router::ConnectionInfo;
+use crate::record::ConnectionInfo;
 use crate::secret::{Digest, hex, random};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

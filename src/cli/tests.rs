@@ -28,6 +28,7 @@ const EFFECTS: &[(&str, &str, Check)] = &[
     ("auth-failures", "7", |c| c.auth_failures.is_some_and(|rate| rate.per_second == 7 && rate.burst == 10)),
     ("auth-failures-burst", "7", |c| c.auth_failures.is_some_and(|rate| rate.per_second == 1 && rate.burst == 7)),
     ("admin-listen", "127.0.0.1:90,[::1]:90", |c| c.admin.listen.len() == 2 && c.admin.listen[1].is_ipv6()),
+    ("closed-connections", "7", |c| c.closed_connections == 7),
     ("offline-grace", "1m", |c| c.offline_grace == Duration::from_secs(60)),
     ("heartbeat-interval", "20s", |c| c.heartbeat.interval == Some(Duration::from_secs(20))),
     ("heartbeat-preset", "5m", |c| {

@@ -196,7 +196,7 @@ mod tests {
             r#"Join { room: "r", id: Some("7") }"#,
             r#"Leave { room: "r", id: Some("7") }"#,
             r#"Presence { accounts: ["a", "\"b\\"], watch: Some(true), id: Some("7") }"#,
-            "Heartbeat { next: Some(30s) }",
+            "Heartbeat { next: Some(30s), background: None }",
         ];
         for (read, expected) in read.iter().zip(expected) {
             assert_eq!(format!("{read:?}"), expected);

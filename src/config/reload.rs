@@ -28,6 +28,7 @@ impl Config {
             "max-per-address" max_per_address,
             "accepts-per-second" accepts_per_second,
             "max-message-bytes" max_message_bytes,
+            "closed-connections" closed_connections,
             "queue-bytes" queue_bytes,
             "queue-messages" queue_messages,
             "queue-total-bytes" queue_total_bytes,

@@ -48,6 +48,13 @@ fn a_stack_is_neither_too_small_nor_beyond_reason() {
 }
 
 #[test]
+fn the_past_that_is_kept_is_bounded() {
+    assert_eq!(wrong(|c| c.closed_connections = 0), "nothing");
+    assert_eq!(wrong(|c| c.closed_connections = 1_000_000), "nothing");
+    assert_eq!(wrong(|c| c.closed_connections = usize::MAX), "closed-connections is at most 1000000");
+}
+
+#[test]
 fn a_network_holds_the_addresses_that_share_its_leading_bits() {
     let network = |text: &str| text.parse::<Network>().unwrap();
     let address = |text: &str| text.parse::<IpAddr>().unwrap();

@@ -7,6 +7,8 @@ use std::time::Duration;
 /// The smallest stack on which the deepest permitted message was seen to be parsed with room to spare.
 const MIN_STACK_BYTES: usize = 128 << 10;
 const MAX_STACK_BYTES: usize = 1 << 30;
+/// Their places are made at the start.
+const MAX_CLOSED_CONNECTIONS: usize = 1_000_000;
 /// Longer than any time is meant to be, and short enough to be added to any instant.
 pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -107,9 +109,12 @@ impl Config {
             ("queue-bytes", Some(self.queue_bytes)),
             ("queue-messages", Some(self.queue_messages)),
         ];
-        match counts.iter().find(|(_, count)| *count == Some(0)) {
-            Some((name, _)) => Err(ConfigError(format!("{name} must not be zero"))),
-            None => Ok(()),
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+            return Err(ConfigError(format!("{name} must not be zero")));
+        }
+        match self.closed_connections > MAX_CLOSED_CONNECTIONS {
+            true => Err(ConfigError(format!("closed-connections is at most {MAX_CLOSED_CONNECTIONS}"))),
+            false => Ok(()),
         }
     }
 

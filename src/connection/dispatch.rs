@@ -32,6 +32,8 @@ pub(super) struct Dispatch {
     rate: MessageRate,
     /// Messages so far; those that are delivered carry this number in their id.
     messages: u64,
+    /// Whether the client's page is hidden, as far as it has said.
+    background: Option<bool>,
     commands: Vec<Command>,
 }
 
@@ -45,12 +47,18 @@ impl Dispatch {
         now: Instant,
     ) -> Self {
         let rate = MessageRate::new(config.message_rate, now);
-        Self { connection, handler, failures, config, permissions, rate, messages: 0, commands: Vec::new() }
+        let (messages, background, commands) = (0, None, Vec::new());
+        Self { connection, handler, failures, config, permissions, rate, messages, background, commands }
     }
 
     /// How many messages were received.
     pub(super) fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Whether the client's page is hidden, as far as it has said.
+    pub(super) fn background(&self) -> Option<bool> {
+        self.background
     }
 
     /// The commands since the last call, in order.
@@ -136,7 +144,8 @@ impl Dispatch {
 
     fn native(&mut self, frame: ClientFrame<'_>, heartbeat: &mut Heartbeat, now: Instant) {
         match frame {
-            ClientFrame::Heartbeat { next } => {
+            ClientFrame::Heartbeat { next, background } => {
+                self.background = background.or(self.background);
                 heartbeat.heard(Sign::Beat, now);
                 if next.is_some() {
                     heartbeat.set_times(times_for(&self.config.heartbeat, next));

@@ -7,6 +7,7 @@ use crate::config::{self, Config, IdleThresholds, Liveness};
 use crate::handler::{Idle, IdleKind};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::HeartbeatTimes;
+use crate::record::Pulse;
 use std::time::{Duration, Instant};
 
 /// What the clocks ask the connection's thread to do.
@@ -50,15 +51,6 @@ pub(crate) enum Sign {
     Bytes,
     /// A `heartbeat` frame or a WebSocket ping.
     Beat,
-}
-
-/// What the clocks learnt about a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pulse {
-    pub(crate) pings_sent: u64,
-    pub(crate) pings_answered: u64,
-    pub(crate) last_round_trip: Option<Duration>,
-    pub(crate) max_round_trip: Option<Duration>,
 }
 
 /// The clocks of one connection.
@@ -145,10 +137,7 @@ impl Heartbeat {
     /// The last ping, if there was one, was answered: a round trip.
     fn answered(&mut self, now: Instant) {
         if let Some((_, sent)) = self.ping.take() {
-            let round_trip = now.saturating_duration_since(sent);
-            self.pulse.pings_answered += 1;
-            self.pulse.last_round_trip = Some(round_trip);
-            self.pulse.max_round_trip = self.pulse.max_round_trip.max(Some(round_trip));
+            self.pulse.answered(now.saturating_duration_since(sent));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::CloseReason;
 use crate::protocol::wire::Bytes;
+use crate::record::Claim;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +19,13 @@ pub(crate) fn refuse(
     receiver: &mut Receiver,
     outbound: &Arc<Outbound>,
     refusal: &Refusal,
+    claim: &Claim,
     greeting: &Greeting,
     shared: &Shared,
 ) {
-    shared.metrics.refused.add(1);
     log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
     let reason = refusal.close_reason();
+    shared.refused(claim, Some(refusal.status), &reason);
     let answer = match greeting.refuse_by_close {
         true => [&*greeting.first.concat(), &*greeting.format.close(&reason)].concat(),
         false => refusal.response().to_bytes(),

@@ -26,13 +26,14 @@ pub(crate) use request::{Accepted, RequestError, RequestReader, check_host};
 pub(crate) use shared::{Current, Shared};
 pub(crate) use websocket::{Replies, WebSocket};
 
-use crate::handler::{Connection, Idle, IdleAction, IdleKind, Statistics};
+use crate::handler::{Connection, Idle, IdleAction, IdleKind};
 use crate::limits::Permit;
-use crate::outbound::{Sent, Waiting};
+use crate::outbound::Waiting;
 use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::ErrorCode;
 use crate::protocol::native;
+use crate::record::{Claim, Entry, Listed, Vitals};
 use crate::router::command::Key;
 use crate::router::{Router, SendError};
 use dispatch::Dispatch;
@@ -57,16 +58,18 @@ pub(crate) fn run(newcomer: Newcomer) {
     match shared.router.register(registration, Arc::clone(&life.connection.outbound), deadline) {
         Ok(key) => {
             shared.metrics.opened.add(1);
+            let listed = shared.records.opened(life.serial, Arc::clone(&life.entry));
             let mut registered = Registered { router: &shared.router, key, commands: 0 };
             life.live(&mut registered);
             // Who is closing can no longer be reached, and so is no longer online.
             drop(registered);
             life.take_leave();
-            life.end();
+            life.end(listed);
         }
         Err(refusal) => {
-            let outbound = Arc::clone(&life.connection.outbound);
-            refuse(&mut life.receiver, &outbound, &refusal, &greeting, &shared);
+            let (outbound, info) = (Arc::clone(&life.connection.outbound), life.connection.info());
+            let claim = Claim { address: info.address, account: Some(info.account.clone()) };
+            refuse(&mut life.receiver, &outbound, &refusal, &claim, &greeting, &shared);
         }
     }
 }
@@ -81,6 +84,9 @@ struct Life {
     dispatch: Dispatch,
     /// What came behind the request.
     received: Vec<u8>,
+    serial: u64,
+    /// How others see it.
+    entry: Arc<Entry>,
     opened: Instant,
     bytes_received: u64,
     permit: Arc<Permit>,
@@ -154,6 +160,21 @@ impl Life {
         let ping = self.connection.outbound.format().ping(&payload);
         // A connection that is closing needs no ping.
         let _ = self.connection.outbound.push([ping]);
+        self.publish(Instant::now());
+    }
+
+    /// Shows others how it is.
+    #[inline(never)]
+    fn publish(&self, now: Instant) {
+        let vitals = Vitals {
+            messages_received: self.dispatch.messages(),
+            bytes_received: self.bytes_received,
+            last_heard: self.heartbeat.last_heard(),
+            pulse: self.heartbeat.pulse(),
+            heartbeat: self.heartbeat.times(),
+            background: self.dispatch.background(),
+        };
+        self.entry.publish(vitals, now);
     }
 
     #[inline(never)]
@@ -189,6 +210,7 @@ impl Life {
         let decoded = self.inbound.decode(bytes, now, outbound, dispatch, heartbeat);
         self.heartbeat.assembling(self.inbound.assembling_since());
         self.shared.metrics.messages_received.add(self.dispatch.messages() - before);
+        self.publish(now);
         self.hand_over(registered);
         if let Err(reason) = decoded {
             self.connection.outbound.close(reason, Waiting::Drop);
@@ -229,11 +251,13 @@ impl Life {
 
     /// Lets go of the socket, and tells whoever wants to know.
     #[inline(never)]
-    fn end(self: Box<Self>) {
+    fn end(self: Box<Self>, listed: Listed) {
         let (reason, sent) = self.connection.outbound.finish(CloseKind::PeerGone.into());
         self.shared.metrics.closed(reason.code());
-        let statistics = statistics(&self.heartbeat, &self.dispatch, sent, self.opened, self.bytes_received);
-        let info = self.connection.info();
+        // Also where a panic came in between.
+        self.publish(Instant::now());
+        let record = listed.close(&reason, sent);
+        let (info, statistics) = (self.connection.info(), &record.statistics);
         let level = match reason.kind() {
             // What peers can cause as often as they like is counted, but does not fill the log.
             CloseKind::PeerClosed(_)
@@ -259,8 +283,7 @@ impl Life {
             statistics.frames_sent,
             statistics.frames_dropped,
         );
-        let told =
-            catch_unwind(AssertUnwindSafe(|| self.shared.handler.closed(&self.connection, &reason, &statistics)));
+        let told = catch_unwind(AssertUnwindSafe(|| self.shared.handler.closed(&self.connection, &record)));
         if told.is_err() {
             log::error!("the handler panicked in `closed` of {}", info.id);
         }
@@ -270,29 +293,5 @@ impl Life {
     fn last_write(&self) -> Instant {
         let idle = &self.shared.config.idle;
         if idle.writer.is_some() || idle.all.is_some() { self.connection.outbound.last_write() } else { self.opened }
-    }
-}
-
-fn statistics(
-    heartbeat: &Heartbeat,
-    dispatch: &Dispatch,
-    sent: Sent,
-    opened: Instant,
-    bytes_received: u64,
-) -> Statistics {
-    let (now, pulse) = (Instant::now(), heartbeat.pulse());
-    Statistics {
-        duration: now.saturating_duration_since(opened),
-        messages_received: dispatch.messages(),
-        bytes_received,
-        frames_sent: sent.frames,
-        bytes_sent: sent.bytes,
-        frames_dropped: sent.dropped,
-        queue_high_water_bytes: sent.queue_high_water_bytes,
-        pings_sent: pulse.pings_sent,
-        pings_answered: pulse.pings_answered,
-        last_round_trip: pulse.last_round_trip,
-        max_round_trip: pulse.max_round_trip,
-        last_heard: now.saturating_duration_since(heartbeat.last_heard()),
     }
 }

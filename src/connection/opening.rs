@@ -13,8 +13,8 @@ use crate::outbound::Outbound;
 use crate::protocol::format::{Format, Translator};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
+use crate::record::{ConnectionId, ConnectionInfo, Dialect, Entry};
 use crate::router::command::Registration;
-use crate::router::{ConnectionId, ConnectionInfo};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(crate) struct Admitted {
     pub(crate) limited_address: Option<IpAddr>,
     pub(crate) identity: Identity,
     pub(crate) device: String,
+    pub(crate) dialect: Dialect,
     /// How often the client promises to be heard.
     pub(crate) promise: Option<Duration>,
     pub(crate) greeting: Greeting,
@@ -56,13 +57,15 @@ impl Admitted {
         let info = ConnectionInfo {
             id,
             account: self.identity.account.clone(),
-            device: self.device,
+            device: self.device.into(),
+            dialect: self.dialect,
             address: self.client,
             since: SystemTime::now(),
         };
         let Greeting { first, format, .. } = self.greeting.clone();
         let outbound = self.outbound.unwrap_or_else(|| write_side(&socket, format.clone(), shared));
         let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
+        let (info, outbound) = (Arc::clone(&connection.info), Arc::clone(&connection.outbound));
         let mut heartbeat = Heartbeat::new(config, self.accepted, self.promise, now);
         let expires_in = time_left(self.identity.expires);
         heartbeat.expires(expires_in.map(|time| now + time));
@@ -77,9 +80,10 @@ impl Admitted {
             serial,
             identity: self.identity,
             limited_address: self.limited_address,
-            info: connection.info().clone(),
+            info: Arc::clone(&info),
             greeting,
         };
+        let entry = Arc::new(Entry::new(info, outbound, heartbeat.times(), now));
         let life = Life {
             shared: Arc::clone(shared),
             dispatch: Dispatch::new(
@@ -95,6 +99,8 @@ impl Admitted {
             inbound: Inbound::new(&format, config, now),
             heartbeat,
             received: self.received,
+            serial,
+            entry,
             opened: now,
             bytes_received: 0,
             permit,

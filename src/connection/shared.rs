@@ -6,6 +6,8 @@ use crate::handler::Handler;
 use crate::limits::{Failures, Places};
 use crate::metrics::{LogGate, Metrics, Reminders};
 use crate::outbound::flusher::Flusher;
+use crate::protocol::close::CloseReason;
+use crate::record::{Claim, Records};
 use crate::router::{Handle, Router};
 use crate::threads::{Crew, lock};
 use std::sync::{Arc, Mutex};
@@ -19,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) crew: Arc<Crew>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) records: Arc<Records>,
     pub(crate) ids: Arc<Ids>,
     pub(crate) overload_log: Arc<LogGate>,
     pub(crate) reminders: Arc<Reminders>,
@@ -32,6 +35,12 @@ impl Shared {
     #[cfg(feature = "admin")]
     pub(crate) fn is_draining(&self) -> bool {
         self.places.is_closed()
+    }
+
+    /// Somebody is not let in, with this status where HTTP is spoken: counted, and kept for whoever asks why.
+    pub(crate) fn refused(&self, claim: &Claim, status: Option<u16>, reason: &CloseReason) {
+        self.metrics.refused.add(1);
+        self.records.refused(claim, status, reason);
     }
 
     fn reconfigured(&self, config: Arc<Config>) -> Self {
@@ -49,6 +58,7 @@ impl Shared {
             flusher: Arc::clone(&self.flusher),
             crew: Arc::clone(&self.crew),
             metrics: Arc::clone(&self.metrics),
+            records: Arc::clone(&self.records),
             ids: Arc::clone(&self.ids),
             overload_log: Arc::clone(&self.overload_log),
             reminders: Arc::clone(&self.reminders),

@@ -13,8 +13,9 @@ use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
-use crate::protocol::message::{ClientFrame, ErrorCode, FrameId, HeartbeatTimes};
+use crate::protocol::message::{Account, ClientFrame, ErrorCode, FrameId, HeartbeatTimes};
 use crate::protocol::native::{self, Hello};
+use crate::record::{Claim, Dialect};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -69,7 +70,9 @@ fn open(accepted: &Accepted, shared: &Shared) -> Result<(Receiver, SocketAddr, V
 struct Stranger<'a> {
     accepted: &'a Accepted,
     shared: &'a Arc<Shared>,
-    client: SocketAddr,
+    claim: Claim,
+    /// Whether it was told that it does not come in.
+    refused: bool,
     receiver: Receiver,
     outbound: Arc<Outbound>,
     clock: Clock,
@@ -89,7 +92,17 @@ impl<'a> Stranger<'a> {
     ) -> Self {
         let clock = Clock::new(&shared.config, accepted.at, shared.handler.authenticates());
         let rate = MessageRate::new(shared.config.message_rate, accepted.at);
-        Self { accepted, shared, client, receiver, outbound, clock, rate, deaf: false }
+        Self {
+            accepted,
+            shared,
+            claim: Claim::of(client),
+            refused: false,
+            receiver,
+            outbound,
+            clock,
+            rate,
+            deaf: false,
+        }
     }
 
     /// Listens until it says `hello`; `None` when it is gone.
@@ -159,8 +172,8 @@ impl<'a> Stranger<'a> {
     }
 
     /// Nobody waits for its `hello` any more.
-    fn stay_anonymous(&self) {
-        let client = self.shared.config.limited_address(self.client.ip());
+    fn stay_anonymous(&mut self) {
+        let client = self.shared.config.limited_address(self.claim.address.ip());
         if !self.accepted.permit.stays_anonymous(client) {
             self.refuse(&Refusal::connection_limit("this address has as many connections as it may have"));
         }
@@ -208,7 +221,7 @@ impl<'a> Stranger<'a> {
             Err(wrong) => Err(wrong),
         };
         match frame {
-            Ok(ClientFrame::Heartbeat { next }) => {
+            Ok(ClientFrame::Heartbeat { next, .. }) => {
                 self.clock.promise(&self.shared.config, next);
                 // Who is closing needs no answer.
                 let _ = self.outbound.tell(&native::heartbeat(self.clock.times));
@@ -230,17 +243,19 @@ impl<'a> Stranger<'a> {
             return None;
         }
         let Hello { user_id, token, device, promise } = hello;
+        self.claim.account = user_id.as_deref().and_then(|name| Account::new(name).ok());
         let words = Words::Hello { user_id, device: device.clone() };
-        let request = Request { words, client: self.client, token };
+        let request = Request { words, client: self.claim.address, token };
         let greeting = Greeting { first: Vec::new(), refuse_by_close: true, format: Format::Lines };
         match authenticate(&request, deadline, self.shared) {
             Ok(identity) => Some(Box::new(Admitted {
                 accepted: self.accepted.at,
                 deadline,
-                client: self.client,
-                limited_address: config.limited_address(self.client.ip()),
+                client: self.claim.address,
+                limited_address: config.limited_address(self.claim.address.ip()),
                 identity,
                 device,
+                dialect: Dialect::Tcp,
                 promise: promise.or(self.clock.promised),
                 greeting,
                 outbound: Some(Arc::clone(&self.outbound)),
@@ -253,10 +268,12 @@ impl<'a> Stranger<'a> {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal) {
-        self.shared.metrics.refused.add(1);
+    fn refuse(&mut self, refusal: &Refusal) {
         log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
-        self.outbound.close(refusal.close_reason(), Waiting::Drop);
+        let reason = refusal.close_reason();
+        self.refused = true;
+        self.shared.refused(&self.claim, None, &reason);
+        self.outbound.close(reason, Waiting::Drop);
     }
 
     fn error(&self, id: Option<&FrameId>, code: ErrorCode, message: &str) {
@@ -267,9 +284,17 @@ impl<'a> Stranger<'a> {
     fn end(&mut self) {
         let reason = connection::leave(&mut self.receiver, &self.outbound, CloseKind::PeerGone.into());
         self.shared.metrics.strangers_closed.add(1);
+        // One that only stayed away, or stayed silent, has asked for nothing.
+        if matches!(reason.kind(), CloseKind::BadRequest | CloseKind::TooSlow) && !self.refused {
+            self.shared.records.refused(&self.claim, None, &reason);
+        }
         let lasted = self.accepted.at.elapsed();
         let reason = reason.to_string();
-        log::debug!("closed one without an account from {} after {lasted:.1?}: {}", self.client, Printable(&reason));
+        log::debug!(
+            "closed one without an account from {} after {lasted:.1?}: {}",
+            self.claim.address,
+            Printable(&reason)
+        );
     }
 }
 

@@ -12,22 +12,25 @@ pub(crate) struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    /// What a refusal says; empty where it is none.
+    message: String,
 }
 
 impl Response {
     /// A response with a body, which may be empty.
     #[must_use]
     pub(crate) fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into() }.header("Content-Type", content_type)
+        Self { status, headers: Vec::new(), body: body.into(), message: String::new() }
+            .header("Content-Type", content_type)
     }
 
     /// A refusal: `{"error":{"code":…,"reason":"…","message":"…"}}`, with the headers that its status demands
     /// (RFC 9110 §15.5; for 426 RFC 6455 §4.4 besides). `Allow` with 405 is `GET` unless set otherwise.
     #[must_use]
     pub(crate) fn error(status: u16, code: u16, reason: &str, message: &str) -> Self {
-        let (reason, message) = (Value::from(reason), Value::from(message));
-        let body = format!(r#"{{"error":{{"code":{code},"reason":{reason},"message":{message}}}}}"#);
-        let response = Self::new(status, "application/json", body);
+        let (reason, said) = (Value::from(reason), Value::from(message));
+        let body = format!(r#"{{"error":{{"code":{code},"reason":{reason},"message":{said}}}}}"#);
+        let response = Self { message: message.into(), ..Self::new(status, "application/json", body) };
         match status {
             401 => response.header("WWW-Authenticate", "Bearer"),
             405 => response.header("Allow", "GET"),
@@ -63,6 +66,12 @@ impl Response {
     #[must_use]
     pub(crate) fn status(&self) -> u16 {
         self.status
+    }
+
+    /// What a refusal says, in words; empty where it is none.
+    #[must_use]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// The bytes that go over the wire: status line, headers and body.

@@ -14,7 +14,7 @@ pub(crate) mod flusher;
 mod queue;
 mod writer;
 
-pub(crate) use writer::{Bounds, Remaining, Sent, Waiting, Writer};
+pub(crate) use writer::{Bounds, Outgoing, Remaining, Sent, Waiting, Writer};
 
 use crate::metrics::Metrics;
 use crate::printable::Printable;
@@ -125,6 +125,11 @@ impl Outbound {
     /// Bytes that wait now.
     pub(crate) fn queued_bytes(&self) -> usize {
         lock(&self.state).writer.queued_bytes()
+    }
+
+    /// How it is now, for whoever watches.
+    pub(crate) fn look(&self, now: Instant) -> Outgoing {
+        lock(&self.state).writer.look(now)
     }
 
     /// The reader has left: nothing more goes out, and the socket is no longer used from here. Returns the reason that

@@ -5,6 +5,7 @@
 
 use super::queue::{MAX_SLICES, Queue};
 use crate::config::Config;
+use crate::metrics::RecentRate;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
 use crate::protocol::wire::Bytes;
@@ -57,6 +58,7 @@ pub(crate) struct Writer {
     give_up_at: Option<Instant>,
     last_write: Instant,
     sent: Sent,
+    frames: RecentRate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,15 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
     pub(crate) dropped: u64,
     pub(crate) queue_high_water_bytes: usize,
+}
+
+/// How the writing end of a socket is.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) sent: Sent,
+    pub(crate) frames_per_second: f64,
+    pub(crate) queued_bytes: usize,
+    pub(crate) reason: Option<CloseReason>,
 }
 
 /// What has to be done for a connection next.
@@ -95,6 +106,7 @@ impl Writer {
             give_up_at: None,
             last_write: now,
             sent: Sent::default(),
+            frames: RecentRate::new(now),
         }
     }
 
@@ -203,6 +215,16 @@ impl Writer {
         self.sent
     }
 
+    /// How it is at `now`.
+    pub(crate) fn look(&self, now: Instant) -> Outgoing {
+        Outgoing {
+            sent: self.sent,
+            frames_per_second: self.frames.per_second(now),
+            queued_bytes: self.queue.bytes(),
+            reason: self.reason.clone(),
+        }
+    }
+
     /// Bytes that wait now.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.bytes()
@@ -242,7 +264,9 @@ impl Writer {
             match send(socket, &slices[..filled]) {
                 Ok(written) => {
                     self.sent.bytes += written as u64;
-                    self.sent.frames += self.queue.advance(written);
+                    let frames = self.queue.advance(written);
+                    self.sent.frames += frames;
+                    self.frames.add(frames, now);
                     self.last_write = now;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

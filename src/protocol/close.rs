@@ -56,6 +56,31 @@ pub enum CloseKind {
     Application(u16),
 }
 
+/// One of each kind; of those with codes of their own, any.
+const KINDS: [CloseKind; 21] = [
+    CloseKind::PeerClosed(1005),
+    CloseKind::PeerGone,
+    CloseKind::Normal,
+    CloseKind::GoingAway,
+    CloseKind::ProtocolError,
+    CloseKind::InvalidUtf8,
+    CloseKind::Policy,
+    CloseKind::TooBig,
+    CloseKind::Internal,
+    CloseKind::OverCapacity,
+    CloseKind::SlowConsumer,
+    CloseKind::RateLimit,
+    CloseKind::ConnectionLimit,
+    CloseKind::TooSlow,
+    CloseKind::HeartbeatTimeout,
+    CloseKind::LifetimeReached,
+    CloseKind::AuthenticationFailed,
+    CloseKind::BadRequest,
+    CloseKind::Disconnected,
+    CloseKind::Replaced,
+    CloseKind::Application(3000),
+];
+
 /// What a client should do after a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconnect {
@@ -89,6 +114,40 @@ impl CloseKind {
             1005 | 1011..=1015 | 4100..=4199 => Reconnect::BackOff,
             _ => Reconnect::Never,
         }
+    }
+
+    /// A name for tables and metrics, in lower case: `heartbeat_timeout`. What peers and programs close with codes of their
+    /// own has one name each, `peer_closed` and `application`, whatever the code.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PeerClosed(_) => "peer_closed",
+            Self::PeerGone => "peer_gone",
+            Self::Normal => "normal",
+            Self::GoingAway => "going_away",
+            Self::ProtocolError => "protocol_error",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::Policy => "policy",
+            Self::TooBig => "too_big",
+            Self::Internal => "internal_error",
+            Self::OverCapacity => "over_capacity",
+            Self::SlowConsumer => "slow_consumer",
+            Self::RateLimit => "rate_limit",
+            Self::ConnectionLimit => "connection_limit",
+            Self::TooSlow => "too_slow",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
+            Self::LifetimeReached => "lifetime_reached",
+            Self::AuthenticationFailed => "authentication_failed",
+            Self::BadRequest => "bad_request",
+            Self::Disconnected => "disconnected",
+            Self::Replaced => "replaced",
+            Self::Application(_) => "application",
+        }
+    }
+
+    /// The names of all kinds, each once.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.into_iter().map(Self::name)
     }
 
     fn row(self) -> (u16, &'static str) {
@@ -154,9 +213,20 @@ impl CloseReason {
     /// The reason text of the close frame: at most 123 bytes, cut between characters.
     #[must_use]
     pub fn wire_text(&self) -> String {
-        let mut text = self.text();
-        text.truncate(text.floor_char_boundary(MAX_REASON_BYTES));
-        text
+        self.shortened().text()
+    }
+
+    /// The text as a close frame would carry it, however long the detail is.
+    #[must_use]
+    pub(crate) fn shortened(&self) -> Self {
+        let left = MAX_REASON_BYTES.saturating_sub(self.text().len() - self.detail.len());
+        let kept = self.detail.floor_char_boundary(left);
+        let detail = match &self.detail {
+            Cow::Borrowed(detail) => Cow::Borrowed(&detail[..kept]),
+            // A copy has no room that it does not use.
+            Cow::Owned(detail) => Cow::Owned(detail[..kept].to_owned()),
+        };
+        Self { kind: self.kind, detail }
     }
 
     fn text(&self) -> String {
@@ -192,6 +262,25 @@ mod tests {
         assert_eq!(CloseKind::Application(4150).reconnect(), Reconnect::BackOff);
         assert_eq!(CloseKind::PeerClosed(1013).reconnect(), Reconnect::BackOff);
         assert_eq!(CloseKind::PeerClosed(1010).reconnect(), Reconnect::Never);
+    }
+
+    #[test]
+    fn each_kind_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = CloseKind::names().collect();
+        assert_eq!(names.len(), KINDS.len());
+        assert!(
+            names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit()))
+        );
+    }
+
+    #[test]
+    fn what_is_kept_of_a_reason_is_what_a_close_frame_carries() {
+        let reason = CloseReason::new(CloseKind::Policy, "ü".repeat(100));
+        assert_eq!(reason.shortened().to_string(), format!("1008 {}", reason.wire_text()));
+        let short = CloseReason::new(CloseKind::Policy, "short");
+        assert_eq!(short.shortened(), short);
+        let bare = CloseReason::application(3000, "x".repeat(200)).unwrap();
+        assert_eq!(bare.shortened().text().len(), MAX_REASON_BYTES);
     }
 
     #[test]

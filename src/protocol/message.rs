@@ -139,6 +139,8 @@ pub(crate) enum ClientFrame<'a> {
     Heartbeat {
         /// The promise, from `next_ms`.
         next: Option<Duration>,
+        /// Whether the client's page is hidden, if it says so.
+        background: Option<bool>,
     },
     /// A message to accounts or to a room.
     Message {

@@ -4,10 +4,11 @@ use super::state::State;
 use crate::auth::{Identity, Refusal};
 use crate::outbound::Outbound;
 use crate::protocol::close::CloseReason;
-use crate::protocol::message::{Account, FrameId, InvalidName, MAX_ID_BYTES, Presence, Recipients, Room, checked};
+use crate::protocol::message::{Account, FrameId, Presence, Recipients, Room};
 use crate::protocol::wire::Bytes;
+use crate::record::{ConnectionId, ConnectionInfo};
 use crossbeam_channel::Sender;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -110,53 +111,10 @@ pub(crate) struct Registration {
     pub(crate) identity: Identity,
     /// The address that counts against the limit; `None` where none does.
     pub(crate) limited_address: Option<IpAddr>,
-    pub(crate) info: ConnectionInfo,
+    pub(crate) info: Arc<ConnectionInfo>,
     /// The first bytes to go out, as they go over the wire: the 101 response, the register frame. Nothing overtakes
     /// them.
     pub(crate) greeting: Vec<Bytes>,
-}
-
-/// What is known of a registered connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConnectionInfo {
-    /// Its id, which is never used again, not even after a restart.
-    pub id: ConnectionId,
-    /// Whose it is.
-    pub account: Account,
-    /// The label that the client gave it, or nothing.
-    pub device: String,
-    /// The client's address: that of the socket, or the one a trusted proxy named.
-    pub address: SocketAddr,
-    /// When it was registered.
-    pub since: SystemTime,
-}
-
-/// The id of a connection: unique among all servers and restarts. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub(crate) Arc<str>);
-
-impl ConnectionId {
-    /// The id as text, as it stands in the register frame.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What may be asked for; most such texts are the id of nobody.
-impl std::str::FromStr for ConnectionId {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        checked(text, "a connection's id", 1, MAX_ID_BYTES).map(Self)
-    }
-}
-
-impl std::fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Which connections are meant.

@@ -11,9 +11,7 @@ mod rooms;
 mod run;
 mod state;
 
-pub use command::{
-    AccountInfo, ConnectionDetail, ConnectionId, ConnectionInfo, PresenceChange, Reach, RoomInfo, Target,
-};
+pub use command::{AccountInfo, ConnectionDetail, PresenceChange, Reach, RoomInfo, Target};
 pub(crate) use push::checked_content;
 pub use push::{Frame, InvalidPush, Push};
 
@@ -25,6 +23,9 @@ use crate::outbound::flusher::Flusher;
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, Presence, Room};
 use crate::protocol::wire::Bytes;
+use crate::record::{
+    ClosedConnection, ConnectionId, ConnectionInfo, EndFilter, OpenConnection, Records, RefusedAttempt,
+};
 use crate::threads::Fate;
 use command::{Command, Control, Data, Key, Population, Registration};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
@@ -217,19 +218,26 @@ impl<T> From<SendTimeoutError<T>> for SendError {
 
 /// How a program talks to its server: from any thread, for as long as it likes. Cheap to clone.
 ///
-/// Each call is a round trip through the router, so that its answer tells what really happened. It waits 5 s for room
+/// Each call is a round trip through the router, unless it says otherwise, so that its answer tells what really happened. It waits 5 s for room
 /// and 5 s for the answer, then it is [`SendError::Busy`]; on a server that has stopped it is [`SendError::Stopped`].
 #[derive(Clone)]
 pub struct Handle {
     router: Router,
     flusher: Arc<Flusher>,
     metrics: Arc<Metrics>,
+    records: Arc<Records>,
     fate: Arc<Fate>,
 }
 
 impl Handle {
-    pub(crate) fn new(router: Router, flusher: Arc<Flusher>, metrics: Arc<Metrics>, fate: Arc<Fate>) -> Self {
-        Self { router, flusher, metrics, fate }
+    pub(crate) fn new(
+        router: Router,
+        flusher: Arc<Flusher>,
+        metrics: Arc<Metrics>,
+        records: Arc<Records>,
+        fate: Arc<Fate>,
+    ) -> Self {
+        Self { router, flusher, metrics, records, fate }
     }
 
     /// Sends a message to accounts, rooms, everybody or one connection; says whom it reached.
@@ -384,6 +392,25 @@ impl Handle {
             presence_untold: metrics.presence_untold.get(),
             closed_by_code: metrics.closed_by_code(),
         })
+    }
+
+    /// All connections that are there and how they are, the oldest first. Does not ask the router, and does not wait.
+    #[must_use]
+    pub fn open_connections(&self) -> Vec<OpenConnection> {
+        self.records.look()
+    }
+
+    /// The last connections that ended ([`Config::closed_connections`](crate::Config) says how many are kept), each with
+    /// its number, the newest first. Does not ask the router, and does not wait.
+    #[must_use]
+    pub fn closed_connections(&self, filter: &EndFilter) -> Vec<(u64, ClosedConnection)> {
+        self.records.find_closed(filter)
+    }
+
+    /// The last 1,000 attempts to connect that were refused, likewise.
+    #[must_use]
+    pub fn refused_attempts(&self, filter: &EndFilter) -> Vec<(u64, RefusedAttempt)> {
+        self.records.find_refused(filter)
     }
 
     /// Asks the server to stop: [`Server::wait`](crate::Server::wait) returns, and its owner shuts it down. Does not wait.

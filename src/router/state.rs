@@ -7,7 +7,7 @@ mod questions;
 
 use super::SendError;
 use super::accounts::Accounts;
-use super::command::{ConnectionId, ConnectionInfo, Effect, Key, Reach, Registration, Slot, Target};
+use super::command::{Effect, Key, Reach, Registration, Slot, Target};
 use super::rooms::Rooms;
 use crate::auth::Refusal;
 use crate::config::{Config, SingleBy, SingleConnection};
@@ -15,6 +15,7 @@ use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::{Account, Room};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
+use crate::record::{ConnectionId, ConnectionInfo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub(crate) struct State {
 
 struct Connection {
     serial: u64,
-    info: ConnectionInfo,
+    info: Arc<ConnectionInfo>,
     limited_address: Option<IpAddr>,
     /// Its rooms; true for those it joined by itself, which are limited.
     rooms: BTreeMap<Room, bool>,

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// A module may name modules of lower layers only. The binary, `main.rs` with `cli/`, stands outside: it is a crate of
 /// its own and sees no more than the public interface.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["outgoing", "printable", "protocol", "secret", "threads"],
     &["http", "metrics"],
     &["config"],
     &["auth", "limits", "outbound", "page", "proxy", "webhook"],
+    &["record"],
     &["router"],
     &["handler"],
     &["authenticators", "connection"],

@@ -4,8 +4,8 @@ use crate::raw::{self, Peer};
 use crate::support::{Client, account, address, config, configured, eventually, exchange, serve_with, upgrade_request};
 use heartwire::config::Rate;
 use heartwire::{
-    Action, CloseReason, Config, Connection, ErrorCode, Frame, Handler, Identity, Idle, IdleAction, Message,
-    Permissions, Protocol, Push, Recipients, Refusal, Request, Room, Server, Statistics, Target, Verdict,
+    Action, ClosedConnection, Config, Connection, ErrorCode, Frame, Handler, Identity, Idle, IdleAction, Message,
+    Permissions, Protocol, Push, Recipients, Refusal, Request, Room, Server, Target, Verdict,
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -54,8 +54,8 @@ impl Handler for Panics {
         IdleAction::Nothing
     }
 
-    fn closed(&self, connection: &Connection, reason: &CloseReason, _: &Statistics) {
-        self.0.lock().unwrap().push((connection.account().to_string(), reason.code()));
+    fn closed(&self, connection: &Connection, record: &ClosedConnection) {
+        self.0.lock().unwrap().push((connection.account().to_string(), record.reason.code()));
         Self::panic_if(connection, "closed");
     }
 }

@@ -7,7 +7,7 @@ use crate::support::{
     upgrade_request,
 };
 use heartwire::config::{Rate, SingleConnection};
-use heartwire::{CloseReason, Config, Connection, Handle, Handler, Push, Statistics};
+use heartwire::{ClosedConnection, Config, Connection, Handle, Handler, Push, Statistics};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -114,8 +114,9 @@ fn a_message_that_waits_beyond_the_write_deadline_cuts_its_consumer() {
 struct Ends(Arc<Mutex<Vec<(String, u16, Statistics)>>>);
 
 impl Handler for Ends {
-    fn closed(&self, connection: &Connection, reason: &CloseReason, statistics: &Statistics) {
-        self.0.lock().unwrap().push((connection.account().to_string(), reason.code(), *statistics));
+    fn closed(&self, connection: &Connection, record: &ClosedConnection) {
+        let ended = (connection.account().to_string(), record.reason.code(), record.statistics);
+        self.0.lock().unwrap().push(ended);
     }
 }
 

@@ -10,7 +10,8 @@ use crate::raw::{self, Peer};
 use crate::support::{Client, account, config, configured, eventually};
 use heartwire::config::{Heartbeat, Liveness, ProxyProtocol};
 use heartwire::{
-    Anonymous, CloseKind, CloseReason, Config, Connection, Frame, Handle, Handler, Push, Server, Statistics, Target,
+    Anonymous, CloseKind, ClosedConnection, Config, Connection, Frame, Handle, Handler, Push, Server, Statistics,
+    Target,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -329,8 +330,8 @@ fn a_disconnected_client_is_told_in_its_last_line_and_nothing_behind_it_is_dispa
 struct Ends(Arc<Mutex<Vec<(u16, Statistics)>>>);
 
 impl Handler for Ends {
-    fn closed(&self, _: &Connection, reason: &CloseReason, statistics: &Statistics) {
-        self.0.lock().unwrap().push((reason.code(), *statistics));
+    fn closed(&self, _: &Connection, record: &ClosedConnection) {
+        self.0.lock().unwrap().push((record.reason.code(), record.statistics));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::handler::Request;
 use crate::metrics::LogGate;
 use crate::outgoing::{self, origin, parse_url};
 use crate::printable::Printable;
-use crate::router::ConnectionInfo;
+use crate::record::ConnectionInfo;
 use crate::threads::lock;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

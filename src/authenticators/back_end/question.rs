@@ -4,7 +4,7 @@ use super::cache::Key;
 use crate::auth::Refusal;
 use crate::authenticators::MAX_TOKEN_BYTES;
 use crate::handler::Request;
-use crate::router::ConnectionInfo;
+use crate::record::ConnectionInfo;
 use crate::secret::fingerprint;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::fmt::Write;

@@ -5,7 +5,7 @@ use super::*;
 use crate::handler::Words;
 use crate::http::HeadReader;
 use crate::protocol::message::{Account, Room};
-use crate::router::ConnectionId;
+use crate::record::{ConnectionId, Dialect};
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 use std::net::SocketAddr;
@@ -93,6 +93,7 @@ fn raw_tcp_and_renewals_have_a_query_and_a_token() {
     assert_eq!((question.query(), headers(&question)), ("", pairs(&[("x-forwarded-for", "192.0.2.7")])));
 
     let connection = ConnectionInfo {
+        dialect: Dialect::Native,
         id: ConnectionId("1".into()),
         account: Account::new("al ice").unwrap(),
         device: "phone".into(),

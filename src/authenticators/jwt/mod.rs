@@ -10,7 +10,7 @@ use super::{
 use crate::auth::{Identity, Refusal};
 use crate::handler::Request;
 use crate::protocol::message::{Account, Room};
-use crate::router::ConnectionInfo;
+use crate::record::ConnectionInfo;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ mod support;
 
 use self::support::{ALGORITHMS, Pair, base64, now, sign};
 use super::*;
-use crate::router::ConnectionId;
+use crate::record::{ConnectionId, Dialect};
 use std::fs;
 
 fn options(algorithm: JwtAlgorithm, key_file: &std::path::Path) -> JwtOptions {
@@ -87,9 +87,10 @@ fn a_renewal_is_for_the_same_account() {
     let options = options(JwtAlgorithm::Es256, pair.private());
     let jwt = Jwt::open(&options).unwrap();
     let connection = ConnectionInfo {
+        dialect: Dialect::Native,
         id: ConnectionId("1".into()),
         account: account("alice"),
-        device: String::new(),
+        device: "".into(),
         address: ([127, 0, 0, 1], 1).into(),
         since: SystemTime::now(),
     };

@@ -139,7 +139,7 @@ const ALL: [&str; 2] = [
      --origin https://a.example,https://b.example --host 42 --trusted-proxy 10.0.0.0/8 --proxy-protocol v2 \
      --auth jwt --token-file t --jwt-algorithm EdDSA --jwt-key-file 7 --jwt-audience a\"'\\b --jwt-issuer i=# \
      --auth-url http://a.example/ --auth-timeout 1s --auth-concurrency 7 --auth-failures 0 --auth-failures-burst 7 \
-     --admin-listen 127.0.0.1:4 --admin-key none --offline-grace 1m --webhook http://b.example/ \
+     --admin-listen 127.0.0.1:4 --admin-key none --closed-connections 7 --offline-grace 1m --webhook http://b.example/ \
      --webhook-events message,presence --webhook-secret-file s --heartbeat-interval 20s --heartbeat-timeout 90s \
      --liveness heartbeat --negotiable-timeout 1s..1h --handshake-deadline 1s --tcp-first-byte 10s \
      --assembly-deadline 500ms --write-deadline 1m30s --max-lifetime 1h --idle-reader 30s --idle-writer 40s \

@@ -68,6 +68,7 @@ struct Fields<'a> {
     #[serde(default, borrow, deserialize_with = "present")]
     content: Option<&'a RawValue>,
     next_ms: Option<u64>,
+    background: Option<bool>,
     accounts: Option<AccountList>,
     watch: Option<bool>,
     #[serde(borrow)]
@@ -82,7 +83,10 @@ impl<'a> Fields<'a> {
         let room_needed = Fault::Rule("`room` is missing");
         match &*self.kind.0 {
             "heartbeat" if self.next_ms == Some(0) => Err(Fault::Rule("`next_ms` must not be 0")),
-            "heartbeat" => Ok(ClientFrame::Heartbeat { next: self.next_ms.map(Duration::from_millis) }),
+            "heartbeat" => {
+                let (next, background) = (self.next_ms.map(Duration::from_millis), self.background);
+                Ok(ClientFrame::Heartbeat { next, background })
+            }
             "message" => Ok(ClientFrame::Message { to: recipients(self.to, room)?, content: content?, id }),
             "broadcast" => Ok(ClientFrame::Broadcast { content: content?, id }),
             "join" => Ok(ClientFrame::Join { room: room.ok_or(room_needed)?, id }),

@@ -147,7 +147,7 @@ fn an_id_is_found_without_reading_further() {
 #[test]
 fn an_error_quotes_little_of_what_it_complains_about() {
     let hostile = "\\u0001ü\\n\\u001b".repeat(50_000);
-    for field in ["type", "to", "next_ms", "watch", "accounts", "content", "room", "id"] {
+    for field in ["type", "to", "next_ms", "background", "watch", "accounts", "content", "room", "id"] {
         let text = format!("{{\"{field}\":\"{hostile}\",\"type\":\"message\"}}");
         let message = decode(&text).unwrap_err().message;
         assert!(message.len() < 1_000 && !message.contains(char::is_control), "{message}");

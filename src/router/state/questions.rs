@@ -2,7 +2,8 @@
 
 use super::State;
 use crate::protocol::message::{Account, Presence, Room};
-use crate::router::command::{AccountInfo, ConnectionDetail, ConnectionId, ConnectionInfo, Population, RoomInfo, Slot};
+use crate::record::{ConnectionId, ConnectionInfo};
+use crate::router::command::{AccountInfo, ConnectionDetail, Population, RoomInfo, Slot};
 use std::collections::BTreeSet;
 
 impl State {
@@ -14,7 +15,7 @@ impl State {
     /// The connections of an account, oldest first.
     pub(in crate::router) fn connections_of(&self, account: &Account) -> Vec<ConnectionInfo> {
         let slots = self.accounts.connections(account).iter();
-        slots.filter_map(|slot| Some(self.at(*slot)?.info.clone())).collect()
+        slots.filter_map(|slot| Some(ConnectionInfo::clone(&self.at(*slot)?.info))).collect()
     }
 
     /// What is known of an account, which may be nothing.
@@ -29,7 +30,8 @@ impl State {
     /// A connection that can be reached.
     pub(in crate::router) fn connection_detail(&self, id: &ConnectionId) -> Option<ConnectionDetail> {
         let connection = self.at(*self.by_id.get(id)?).filter(|connection| connection.attached)?;
-        Some(ConnectionDetail { info: connection.info.clone(), rooms: connection.rooms.keys().cloned().collect() })
+        let info = ConnectionInfo::clone(&connection.info);
+        Some(ConnectionDetail { info, rooms: connection.rooms.keys().cloned().collect() })
     }
 
     /// The first accounts by name behind `after` that are online or were put into a room.

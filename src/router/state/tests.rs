@@ -4,6 +4,7 @@ use super::*;
 use crate::auth::Identity;
 use crate::protocol::message::{FrameId, MAX_ROOMS, MAX_ROOMS_PER_CONNECTION, Recipients};
 use crate::protocol::wire;
+use crate::record::Dialect;
 use crate::router::command::{Command, Population};
 use serde_json::Value;
 use std::time::Duration;
@@ -68,12 +69,13 @@ fn registration(serial: u64, identity: Identity, limited_address: Option<IpAddr>
     let info = ConnectionInfo {
         id: ConnectionId(format!("c-{serial}").into()),
         account: identity.account.clone(),
-        device: String::new(),
+        device: "".into(),
+        dialect: Dialect::Native,
         address: CLIENT.parse().unwrap(),
         since: std::time::SystemTime::UNIX_EPOCH,
     };
     let greeting = vec![wire::text_frame("101"), wire::text_frame("register")];
-    Registration { serial, identity, limited_address, info, greeting }
+    Registration { serial, identity, limited_address, info: info.into(), greeting }
 }
 
 /// The state, and what it asked for since it was last looked at.
@@ -99,7 +101,7 @@ impl Fixture {
     fn try_connect_device(&mut self, name: &str, device: &str) -> Result<Key, Refusal> {
         self.serial += 1;
         let mut new = registration(self.serial, Identity::new(account(name)), None);
-        new.info.device = device.into();
+        Arc::make_mut(&mut new.info).device = device.into();
         self.state.register(new, self.now, &mut self.effects)
     }
 
