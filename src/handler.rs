@@ -2,6 +2,7 @@
 
 use crate::auth::{Identity, RETRY_AFTER, Refusal};
 use crate::http::Head;
+use crate::metrics::OwnMetric;
 use crate::outbound::{Outbound, Waiting};
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, ErrorCode, Recipients, Room};
@@ -18,10 +19,10 @@ use std::time::Duration;
 
 /// The embedding program's part of a server. Every method has a default, which lets everybody in and everything pass.
 ///
-/// `authenticate` runs on the handshake's thread, `presence` on one of its own; all others run on the thread of the
+/// `authenticate` runs on the handshake's thread, `presence` on one of its own, `metrics` on that of a request; all others run on the thread of the
 /// connection that they are about, one at a time. Each may block, for as long as it makes sense to keep that one client
 /// waiting: nobody else waits with it. A panic in any of them costs that connection, which is closed with 1011, and
-/// nothing else; in `presence` it costs that change.
+/// nothing else; in `presence` it costs that change, in `metrics` those of the program.
 pub trait Handler: Send + Sync + 'static {
     /// Whether [`Handler::authenticate`] finds out who a client is. While it says no, the server refuses to listen
     /// beyond loopback unless [`Config::allow_anonymous`](crate::Config::allow_anonymous) is set. Default false.
@@ -92,6 +93,15 @@ pub trait Handler: Send + Sync + 'static {
     fn idle(&self, connection: &Connection, idle: Idle) -> IdleAction {
         let _ = connection;
         if idle.kind == IdleKind::Reader { IdleAction::Ping } else { IdleAction::Nothing }
+    }
+
+    /// What the program counts itself, to stand on the page of `GET /metrics` behind what the server counts. By default
+    /// nothing. Runs on the thread of the request, for each of them; while it blocks, only that request waits.
+    ///
+    /// A metric with a name that is none, or that another one has already, is left out and logged, once a minute at most;
+    /// after a panic all of these are.
+    fn metrics(&self) -> Vec<OwnMetric> {
+        Vec::new()
     }
 
     /// A connection has ended, and this is its record, which [`Handle::closed_connections`] keeps too. It is no longer

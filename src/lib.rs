@@ -91,6 +91,7 @@ pub use config::{Config, Protocol};
 pub use error::Error;
 pub use handler::{Action, Anonymous, Connection, Handler, Idle, IdleAction, IdleKind, Message, Request, Verdict};
 pub use limits::Admission;
+pub use metrics::{OwnMetric, OwnValue};
 pub use protocol::close::{CloseKind, CloseReason, Reconnect};
 pub use protocol::message::{Account, ErrorCode, FrameId, HeartbeatTimes, InvalidName, Presence, Recipients, Room};
 pub use protocol::native::InvalidPushType;

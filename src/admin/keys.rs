@@ -23,8 +23,15 @@ const RANDOM_BYTES: usize = 32;
 /// Group and others.
 const OTHERS_MODE: u32 = 0o077;
 
-/// The keys to the HTTP interface that a file holds: one a line, `name role secret`, where the role is `push` or `admin`.
-/// Empty lines and those that begin with `#` do not count.
+/// What roles are called.
+const ROLES: [(AdminRole, &str); 3] =
+    [(AdminRole::Push, "push"), (AdminRole::Monitor, "monitor"), (AdminRole::Admin, "admin")];
+/// The keys of a file that was not there.
+const MADE: [(&str, AdminRole); 3] =
+    [("operator", AdminRole::Admin), ("back-end", AdminRole::Push), ("monitoring", AdminRole::Monitor)];
+
+/// The keys to the HTTP interface that a file holds: one a line, `name role secret`, where the role is `push`, `monitor`
+/// or `admin`. Empty lines and those that begin with `#` do not count.
 ///
 /// Names are unique; a secret is 32 or more visible characters of ASCII.
 #[derive(Debug)]
@@ -64,12 +71,11 @@ fn make(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
     };
-    let (operator, back_end) = (random::<RANDOM_BYTES>()?, random::<RANDOM_BYTES>()?);
-    write!(
-        file,
-        "# Keys to the HTTP interface of heartwire: name, role (push or admin) and secret, one key a line.\n\
-         operator admin {SECRET_PREFIX}{operator}\nback-end push {SECRET_PREFIX}{back_end}\n"
-    )?;
+    let words = ROLES.map(|(_, word)| word).join(", ");
+    writeln!(file, "# Keys to the HTTP interface of heartwire: name, role ({words}) and secret, one key a line.")?;
+    for (name, role) in MADE {
+        writeln!(file, "{name} {} {SECRET_PREFIX}{}", word(role), random::<RANDOM_BYTES>()?)?;
+    }
     Ok(true)
 }
 
@@ -81,10 +87,8 @@ fn parse(text: &str) -> Result<Vec<AdminKey>, String> {
         let wrong = |what: &str| format!("line {number}: {what}");
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let [name, role, secret] = fields[..] else { return Err(wrong("a key is written as: name role secret")) };
-        let role = match role {
-            "push" => AdminRole::Push,
-            "admin" => AdminRole::Admin,
-            _ => return Err(wrong("the role must be push or admin")),
+        let Some((role, _)) = ROLES.into_iter().find(|(_, word)| *word == role) else {
+            return Err(wrong(&format!("the role must be one of {}", ROLES.map(|(_, word)| word).join(", "))));
         };
         if secret.len() < MIN_SECRET_BYTES || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(wrong(&format!("a secret has {MIN_SECRET_BYTES} or more visible characters of ASCII")));
@@ -103,14 +107,14 @@ fn parse(text: &str) -> Result<Vec<AdminKey>, String> {
 pub(super) struct Caller<'a> {
     /// The name of its key; empty where nobody is asked for one.
     pub(super) name: &'a str,
-    /// Whether it may do everything.
-    pub(super) is_admin: bool,
+    /// What that opens.
+    pub(super) role: AdminRole,
 }
 
 impl Caller<'_> {
     /// One who was not asked.
     pub(super) fn anonymous() -> Self {
-        Self { name: "", is_admin: true }
+        Self { name: "", role: AdminRole::Admin }
     }
 }
 
@@ -138,7 +142,12 @@ pub(super) fn identify<'a>(
         failures.failed(Some(address), now);
         return Err(Refusal::unauthorized("this is none of the server's keys").response());
     };
-    Ok(Caller { name: &key.name, is_admin: key.role == AdminRole::Admin })
+    Ok(Caller { name: &key.name, role: key.role })
+}
+
+/// What a role is called.
+pub(super) fn word(role: AdminRole) -> &'static str {
+    ROLES.into_iter().find(|(other, _)| *other == role).map_or("", |(_, word)| word)
 }
 
 /// The key with this secret. How long it takes says nothing of any secret, nor of how long those are.

@@ -7,6 +7,7 @@ mod connections;
 mod idempotency;
 mod json;
 mod keys;
+mod metrics;
 mod people;
 mod push;
 mod request;
@@ -19,6 +20,7 @@ use crate::config::Rate;
 use crate::connection::{self, Accepted, RequestError, RequestReader, Shared};
 use crate::http::{Head, Response};
 use crate::limits::Failures;
+use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::printable::Printable;
 use crate::protocol::close::CloseKind;
@@ -38,11 +40,13 @@ const WRONG_KEYS: Rate = Rate { per_second: 1, burst: 10 };
 pub(crate) struct Admin {
     pushes: Idempotency,
     failures: Failures,
+    /// What its own answers count to: those of the server are of clients.
+    uncounted: Arc<Metrics>,
 }
 
 impl Admin {
     pub(crate) fn new() -> Self {
-        Self { pushes: Idempotency::default(), failures: Failures::new(Some(WRONG_KEYS)) }
+        Self { pushes: Idempotency::default(), failures: Failures::new(Some(WRONG_KEYS)), uncounted: Arc::default() }
     }
 }
 
@@ -60,7 +64,8 @@ struct Call<'a> {
 
 /// The thread of one request: it reads the request, answers it, and sees to it that the answer is read.
 pub(crate) fn run(accepted: &Accepted, shared: &Arc<Shared>, admin: &Admin) {
-    let outbound = connection::write_side(&accepted.socket, Format::WebSocket, shared);
+    let (flusher, uncounted) = (Arc::clone(&shared.flusher), Arc::clone(&admin.uncounted));
+    let outbound = Arc::new(Outbound::new(Arc::clone(&accepted.socket), Format::WebSocket, flusher, uncounted));
     let mut reader = RequestReader::new(accepted, accepted.at + shared.config.handshake_deadline);
     let answer = reader.head().map_err(RequestError::response).and_then(|head| {
         let answered = answer(&head, &mut reader, &outbound, accepted, shared, admin);
@@ -98,7 +103,7 @@ fn answer(
     request::check_origin(head)?;
     let (route, name) = routes::find(head)?;
     let caller = admit(route, head, accepted, shared, admin)?;
-    if route.access != Access::Open && shared.is_draining() {
+    if !route.access.outlasts_a_stop() && shared.is_draining() {
         return Err(Some(Refusal::draining(RETRY_AFTER).response()));
     }
     request::check_query(head, route.query)?;
@@ -141,8 +146,9 @@ fn admit<'a>(
             log::warn!("refused {address} with {}: it has no key to {}", refusal.status(), route.path);
         }
     })?;
-    if route.access == Access::Admin && !caller.is_admin {
-        return Err(Refusal::forbidden("this key may not do that: its role is push").response());
+    if !route.access.is_open_to(caller.role) {
+        let role = keys::word(caller.role);
+        return Err(Refusal::forbidden(format!("this key may not do that: its role is {role}")).response());
     }
     Ok(caller)
 }

@@ -1,6 +1,7 @@
 //! What can be asked: the table of all routes, and which of them a request means.
 
-use super::{Call, answers, connections, people, push};
+use super::{Call, answers, connections, metrics, people, push};
+use crate::config::AdminRole;
 use crate::http::{Head, Response};
 use crate::protocol::message::ErrorCode;
 use ::http::Method;
@@ -10,10 +11,29 @@ use ::http::Method;
 pub(super) enum Access {
     /// Nobody is asked for one.
     Open,
-    /// A key of either role.
+    /// A key of the role `push` or `admin`.
     Push,
+    /// A key of the role `monitor` or `admin`. Also answered while the server stops.
+    Monitor,
     /// A key of the role `admin`.
     Admin,
+}
+
+impl Access {
+    /// Whether a key of this role opens it.
+    pub(super) fn is_open_to(self, role: AdminRole) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Push => matches!(role, AdminRole::Push | AdminRole::Admin),
+            Self::Monitor => matches!(role, AdminRole::Monitor | AdminRole::Admin),
+            Self::Admin => role == AdminRole::Admin,
+        }
+    }
+
+    /// Whether it is answered while the server stops, too: what only looks.
+    pub(super) fn outlasts_a_stop(self) -> bool {
+        matches!(self, Self::Open | Self::Monitor)
+    }
 }
 
 /// One method of one path.
@@ -36,17 +56,18 @@ const PAGED: &[&str] = &["after", "limit"];
 const ENDED: &[&str] = &["account", "reason", "since", "after", "limit"];
 
 /// All of them. `docs/openapi.json` says the same, as a test knows.
-pub(super) static ROUTES: [Route; 14] = [
+pub(super) static ROUTES: [Route; 15] = [
     get("/healthz", Access::Open, &[], answers::health),
     get("/readyz", Access::Open, &[], answers::readiness),
+    get("/metrics", Access::Monitor, &[], metrics::metrics),
     write(Method::POST, "/v1/push", Access::Push, push::push),
     write(Method::POST, "/v1/disconnect", Access::Admin, people::disconnect),
     get("/v1/accounts", Access::Push, PAGED, people::accounts),
     get("/v1/accounts/{account}", Access::Push, PAGED, people::account),
-    get("/v1/connections", Access::Admin, &["account", "search", "sort", "after", "limit"], connections::list),
-    get("/v1/connections/{id}", Access::Admin, &[], connections::one),
-    get("/v1/closed", Access::Admin, ENDED, connections::closed),
-    get("/v1/refused", Access::Admin, ENDED, connections::refusals),
+    get("/v1/connections", Access::Monitor, &["account", "search", "sort", "after", "limit"], connections::list),
+    get("/v1/connections/{id}", Access::Monitor, &[], connections::one),
+    get("/v1/closed", Access::Monitor, ENDED, connections::closed),
+    get("/v1/refused", Access::Monitor, ENDED, connections::refusals),
     get("/v1/rooms", Access::Admin, PAGED, people::rooms),
     get("/v1/rooms/{room}/members", Access::Admin, PAGED, people::members),
     write(Method::POST, "/v1/rooms/{room}/members", Access::Admin, people::join),

@@ -2,8 +2,10 @@
 
 use super::setup::{self, WebhookEvent};
 use heartwire::authenticators::Authenticator;
-use heartwire::webhook::{Event, Webhook, WebhookError};
-use heartwire::{Anonymous, Connection, Handler, Identity, Message, PresenceChange, Refusal, Request, Verdict};
+use heartwire::webhook::{Event, Webhook, WebhookCounts, WebhookError};
+use heartwire::{
+    Anonymous, Connection, Handler, Identity, Message, OwnMetric, PresenceChange, Refusal, Request, Verdict,
+};
 use serde_json::value::RawValue;
 use std::mem;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -83,6 +85,10 @@ impl Handler for Gate {
             reporter.presence(change);
         }
     }
+
+    fn metrics(&self) -> Vec<OwnMetric> {
+        self.reports().as_ref().map(Reporter::metrics).unwrap_or_default()
+    }
 }
 
 impl Reporter {
@@ -97,6 +103,20 @@ impl Reporter {
     pub(super) fn stop(self, within: Duration) {
         self.webhook.send(Event::Stopping);
         self.webhook.stop(within);
+    }
+
+    fn metrics(&self) -> Vec<OwnMetric> {
+        let WebhookCounts { waiting, delivered, dropped, failed_attempts, .. } = self.webhook.counts();
+        vec![
+            OwnMetric::gauge("heartwire_webhook_events_waiting", "Events that wait for the back end", waiting as f64),
+            OwnMetric::counter("heartwire_webhook_events_delivered", "Events that the back end took", delivered),
+            OwnMetric::counter("heartwire_webhook_events_dropped", "Events that were dropped", dropped),
+            OwnMetric::counter(
+                "heartwire_webhook_attempts_failed",
+                "Requests to the back end that failed",
+                failed_attempts,
+            ),
+        ]
     }
 
     fn presence(&self, change: &PresenceChange) {

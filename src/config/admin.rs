@@ -38,6 +38,8 @@ pub struct AdminKey {
 pub enum AdminRole {
     /// Pushing, and asking who is online.
     Push,
+    /// Looking at the server and its connections, without changing anything.
+    Monitor,
     /// Everything.
     Admin,
 }

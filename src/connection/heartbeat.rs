@@ -101,8 +101,8 @@ impl Heartbeat {
     }
 
     /// What the pings brought to light so far.
-    pub(crate) fn pulse(&self) -> Pulse {
-        self.pulse
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// When the last byte was received.

@@ -50,7 +50,7 @@ const READ_BUFFER_BYTES: usize = 1536;
 /// What an idle connection costs is above all the deepest its stack ever was, and what was allocated here and freed
 /// again. So the handshake's thread has prepared everything, and each phase has a frame of its own.
 pub(crate) fn run(newcomer: Newcomer) {
-    let Newcomer { mut life, registration, deadline, greeting } = newcomer;
+    let Newcomer { mut life, registration, accepted, deadline, greeting } = newcomer;
     let shared = Arc::clone(&life.shared);
     life.permit.opened();
     // The first effect is the 101 response and, behind it in the same push, the register frame: nothing sent to the
@@ -59,6 +59,7 @@ pub(crate) fn run(newcomer: Newcomer) {
         Ok(key) => {
             shared.metrics.opened.add(1);
             let listed = shared.records.opened(life.serial, Arc::clone(&life.entry));
+            shared.metrics.handshake.observe_time(accepted.elapsed());
             let mut registered = Registered { router: &shared.router, key, commands: 0 };
             life.live(&mut registered);
             // Who is closing can no longer be reached, and so is no longer online.
@@ -157,6 +158,7 @@ impl Life {
     }
 
     fn ping(&self, payload: [u8; 4]) {
+        self.shared.metrics.pings_sent.add(1);
         let ping = self.connection.outbound.format().ping(&payload);
         // A connection that is closing needs no ping.
         let _ = self.connection.outbound.push([ping]);
@@ -170,7 +172,7 @@ impl Life {
             messages_received: self.dispatch.messages(),
             bytes_received: self.bytes_received,
             last_heard: self.heartbeat.last_heard(),
-            pulse: self.heartbeat.pulse(),
+            pulse: *self.heartbeat.pulse(),
             heartbeat: self.heartbeat.times(),
             background: self.dispatch.background(),
         };
@@ -205,15 +207,27 @@ impl Life {
         let (now, outbound) = (Instant::now(), &self.connection.outbound);
         self.bytes_received += bytes.len() as u64;
         self.heartbeat.heard(Sign::Bytes, now);
-        let before = self.dispatch.messages();
+        let (messages, answered) = (self.dispatch.messages(), self.heartbeat.pulse().pings_answered);
         let (dispatch, heartbeat) = (&mut self.dispatch, &mut self.heartbeat);
         let decoded = self.inbound.decode(bytes, now, outbound, dispatch, heartbeat);
         self.heartbeat.assembling(self.inbound.assembling_since());
-        self.shared.metrics.messages_received.add(self.dispatch.messages() - before);
+        self.shared.metrics.bytes_received.add(bytes.len() as u64);
+        self.shared.metrics.messages_received.add(self.dispatch.messages() - messages);
+        self.count_round_trip(answered);
         self.publish(now);
         self.hand_over(registered);
         if let Err(reason) = decoded {
             self.connection.outbound.close(reason, Waiting::Drop);
+        }
+    }
+
+    /// Counts the answer to a ping, if one came since `answered` of them had; there is never more than one to come.
+    fn count_round_trip(&self, answered: u64) {
+        let pulse = self.heartbeat.pulse();
+        if pulse.pings_answered > answered
+            && let Some(round_trip) = pulse.last_round_trip
+        {
+            self.shared.metrics.round_trip.observe_time(round_trip);
         }
     }
 
@@ -253,7 +267,7 @@ impl Life {
     #[inline(never)]
     fn end(self: Box<Self>, listed: Listed) {
         let (reason, sent) = self.connection.outbound.finish(CloseKind::PeerGone.into());
-        self.shared.metrics.closed(reason.code());
+        self.shared.metrics.closed.add(reason.kind());
         // Also where a panic came in between.
         self.publish(Instant::now());
         let record = listed.close(&reason, sent);

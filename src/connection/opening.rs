@@ -45,6 +45,7 @@ pub(crate) struct Admitted {
 pub(crate) struct Newcomer {
     pub(super) life: Box<Life>,
     pub(super) registration: Box<Registration>,
+    pub(super) accepted: Instant,
     pub(super) deadline: Instant,
     pub(super) greeting: Greeting,
 }
@@ -106,7 +107,7 @@ impl Admitted {
             permit,
         };
         let (life, registration) = (Box::new(life), Box::new(registration));
-        Newcomer { life, registration, deadline: self.deadline, greeting: self.greeting }
+        Newcomer { life, registration, accepted: self.accepted, deadline: self.deadline, greeting: self.greeting }
     }
 }
 

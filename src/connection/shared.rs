@@ -39,7 +39,7 @@ impl Shared {
 
     /// Somebody is not let in, with this status where HTTP is spoken: counted, and kept for whoever asks why.
     pub(crate) fn refused(&self, claim: &Claim, status: Option<u16>, reason: &CloseReason) {
-        self.metrics.refused.add(1);
+        self.metrics.refused.add(reason.kind());
         self.records.refused(claim, status, reason);
     }
 

@@ -4,6 +4,8 @@ mod failures;
 mod permits;
 
 pub(crate) use failures::Failures;
+#[cfg(feature = "admin")]
+pub(crate) use permits::Occupancy;
 pub(crate) use permits::{Full, Permit, Places};
 
 use crate::config::Rate;

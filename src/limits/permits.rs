@@ -49,6 +49,16 @@ struct OfAddress {
     opening: usize,
 }
 
+/// How many places are taken, and how many there are.
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    pub(crate) connections: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) handshakes: usize,
+    pub(crate) max_handshakes: usize,
+}
+
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
@@ -117,6 +127,14 @@ impl Places {
         taken.handshakes += 1;
         taken.opening.insert(id, Opening { socket: Arc::clone(socket), counted, handshake: true, behind_proxy: None });
         Ok(Permit { places: Arc::clone(self), id, counted })
+    }
+
+    /// How full it is.
+    #[cfg(feature = "admin")]
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        let Taken { connections, handshakes, .. } = *lock(&self.taken);
+        let Self { max_connections, max_handshakes, .. } = *self;
+        Occupancy { connections, max_connections, handshakes, max_handshakes }
     }
 
     /// Whether nobody is let in any more.

@@ -58,7 +58,13 @@ impl Outbound {
     /// The reason for which the connection is closing, perhaps since just now; the frames were dropped and counted.
     pub(crate) fn push(self: &Arc<Self>, frames: impl IntoIterator<Item = Bytes>) -> Result<(), CloseReason> {
         let overrun = || self.flusher.is_overrun();
-        self.change(|writer, now| writer.push(frames, overrun, self.flusher.bounds(), now))
+        self.change(|writer, now| {
+            let pushed = writer.push(frames, overrun, self.flusher.bounds(), now);
+            if pushed.is_ok() && writer.queued_bytes() > 0 {
+                self.metrics.outbound_queue.observe(writer.queued_bytes());
+            }
+            pushed
+        })
     }
 
     /// Sends a native frame, or one of the embedding program's own, in the format of this connection. Never blocks.
@@ -169,6 +175,7 @@ impl Outbound {
         let result = change(writer, Instant::now());
         self.flusher.account(queued, writer.queued_bytes());
         self.metrics.frames_sent.add(writer.sent().frames - sent.frames);
+        self.metrics.bytes_sent.add(writer.sent().bytes - sent.bytes);
         self.metrics.frames_dropped.add(writer.sent().dropped - sent.dropped);
         if writer.reason().is_some_and(|reason| reason.kind() != CloseKind::PeerGone) {
             self.ending.store(true, Ordering::Release);

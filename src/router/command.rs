@@ -68,10 +68,19 @@ pub(super) enum Effect {
 
 /// What the data inbox carries.
 pub(crate) enum Data {
-    /// The commands that one connection's last bytes held, in order.
-    Batch { from: Key, commands: Vec<Command> },
-    /// A frame from the embedding program.
-    Push { to: Target, frame: Bytes, reply: Sender<Reach> },
+    /// The commands that one connection's last bytes held, in order, and when they were handed over.
+    Batch { from: Key, commands: Vec<Command>, at: Instant },
+    /// A frame from the embedding program, likewise.
+    Push { to: Target, frame: Bytes, reply: Sender<Reach>, at: Instant },
+}
+
+impl Data {
+    /// When it was handed over to the router.
+    pub(super) fn handed_over_at(&self) -> Instant {
+        match self {
+            Self::Batch { at, .. } | Self::Push { at, .. } => *at,
+        }
+    }
 }
 
 /// What the control inbox carries. It is drained first, so that a flood of data delays none of it.

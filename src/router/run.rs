@@ -45,6 +45,7 @@ fn serve(core: &mut Core, inboxes: &Inboxes) {
                 return;
             }
         }
+        core.begin_turn(inboxes.data.len());
         let mut idle = false;
         for _ in 0..BATCHES_PER_TURN {
             match inboxes.data.try_recv() {
@@ -56,6 +57,7 @@ fn serve(core: &mut Core, inboxes: &Inboxes) {
             }
         }
         core.send_all();
+        core.end_turn();
         let wake = core.depart();
         if idle {
             select! {
@@ -85,6 +87,8 @@ struct Core {
     /// Frames by connection, so that each connection costs one system call however many frames a turn brings it.
     pending: Vec<Vec<Bytes>>,
     touched: Vec<Slot>,
+    /// When that was handed over of which the frames go out at the end of the turn.
+    handed_over: Vec<Instant>,
     translator: Translator,
     changes: Sender<PresenceChange>,
     metrics: Arc<Metrics>,
@@ -98,6 +102,7 @@ impl Core {
             effects: Vec::new(),
             pending: Vec::new(),
             touched: Vec::new(),
+            handed_over: Vec::new(),
             translator: Translator::default(),
             changes,
             metrics,
@@ -113,15 +118,34 @@ impl Core {
         self.state.departs_at()
     }
 
+    /// Counts what waits for this turn: what woke the thread, if that was it, and `waiting` behind it.
+    fn begin_turn(&self, waiting: usize) {
+        let waiting = self.handed_over.len() + waiting;
+        if waiting > 0 {
+            self.metrics.router_turn.observe(waiting);
+        }
+    }
+
+    /// Counts how long that took whose frames have been handed out; the clock is read once for all of it.
+    fn end_turn(&mut self) {
+        if !self.handed_over.is_empty() {
+            let now = Instant::now();
+            for at in self.handed_over.drain(..) {
+                self.metrics.router_latency.observe_time(now.saturating_duration_since(at));
+            }
+        }
+    }
+
     fn data(&mut self, data: Data) {
+        self.handed_over.push(data.handed_over_at());
         match data {
-            Data::Batch { from, commands } => {
+            Data::Batch { from, commands, .. } => {
                 let now = Instant::now();
                 for command in commands {
                     self.state.apply(from, command, now, &mut self.effects);
                 }
             }
-            Data::Push { to, frame, reply } => answer(&reply, self.state.push(&to, &frame, &mut self.effects)),
+            Data::Push { to, frame, reply, .. } => answer(&reply, self.state.push(&to, &frame, &mut self.effects)),
         }
         self.sort_effects();
     }

@@ -16,6 +16,7 @@ use spec::Spec;
 use std::net::SocketAddr;
 
 const PUSH_KEY: &str = "hwk_of-a-back-end-of-which-nobody-knows";
+const MONITOR_KEY: &str = "hwk_of-a-monitor-that-only-looks-around";
 const ADMIN_KEY: &str = "hwk_of-an-operator-whom-everybody-fears";
 
 /// A configuration with the HTTP interface on a free port, and a key of each role.
@@ -24,6 +25,7 @@ fn with_admin() -> Config {
         config.admin.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         config.admin.keys = vec![
             AdminKey::new("back-end", AdminRole::Push, PUSH_KEY),
+            AdminKey::new("monitoring", AdminRole::Monitor, MONITOR_KEY),
             AdminKey::new("operator", AdminRole::Admin, ADMIN_KEY),
         ];
     })
@@ -66,7 +68,7 @@ impl Api {
 
     fn judge(&self, method: &str, path: &str, text: &str) -> Answer {
         let answer = Answer::parse(text);
-        self.spec.check(method, path, answer.status, &answer.body);
+        self.spec.check(method, path, answer.status, answer.media_type(), &answer.body);
         answer
     }
 }
@@ -80,7 +82,7 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{of_body}{headers}\r\n{body}")
 }
 
-/// An answer that was checked to be complete, JSON, and the last of its connection.
+/// An answer that was checked to be complete and the last of its connection. What is not JSON is a string of it.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -92,11 +94,18 @@ impl Answer {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head in {text:?}"));
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).expect(head);
-        let answer = Self { status, head: head.to_owned(), body: serde_json::from_str(body).expect(text) };
+        let mut answer = Self { status, head: head.to_owned(), body: Value::from(body) };
         assert_eq!(answer.header("content-length"), Some(&*body.len().to_string()), "{text}");
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{text}");
         assert_eq!(answer.header("connection"), Some("close"), "{text}");
+        if answer.media_type() == "application/json" {
+            answer.body = serde_json::from_str(body).expect(text);
+        }
         answer
+    }
+
+    /// The media type without its parameters.
+    fn media_type(&self) -> &str {
+        self.header("content-type").unwrap().split(';').next().unwrap()
     }
 
     fn header(&self, name: &str) -> Option<&str> {

@@ -459,7 +459,7 @@ const OTHERWISE: &str = "\
     --listen 127.0.0.1:1 --tcp-listen 127.0.0.1:3 --ginchat-path off --page off --allow-anonymous \
     --origin https://a.example --host a --trusted-proxy 10.0.0.0/8 --proxy-protocol v2 --auth token-file \
     --token-file tokens --jwt-algorithm EdDSA --jwt-key-file k --jwt-audience a --jwt-issuer i \
-    --auth-url http://a.example/ --auth-timeout 1s --auth-concurrency 7 --auth-failures 7 --auth-failures-burst 7 \
+    --auth-url http://a.example/ --auth-timeout 1s --auth-concurrency 7 --closed-connections 7 --auth-failures 7 --auth-failures-burst 7 \
     --admin-listen 127.0.0.1:4 --admin-key none --offline-grace 1m --webhook http://b.example/ \
     --webhook-events message --webhook-secret-file secret --heartbeat-interval 20s --heartbeat-timeout 90s \
     --liveness heartbeat --negotiable-timeout 1s..1h --handshake-deadline 1s --tcp-first-byte 10s \

@@ -10,8 +10,8 @@ use crate::raw::{self, Peer};
 use crate::support::{Client, account, config, configured, eventually};
 use heartwire::config::{Heartbeat, Liveness, ProxyProtocol};
 use heartwire::{
-    Anonymous, CloseKind, ClosedConnection, Config, Connection, Frame, Handle, Handler, Push, Server, Statistics,
-    Target,
+    Anonymous, CloseKind, CloseReason, ClosedConnection, Config, Connection, Frame, Handle, Handler, Push, Server,
+    Statistics, Target,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -35,12 +35,16 @@ fn a_file_is_made_for_its_owner_alone_and_read_again() {
     let made = KeyFile::open(scratch.file()).unwrap();
     assert!(made.made && made.warning.is_none());
     let roles: Vec<_> = made.keys.iter().map(|key| (key.name.as_str(), key.role)).collect();
-    assert_eq!(roles, [("operator", AdminRole::Admin), ("back-end", AdminRole::Push)]);
+    assert_eq!(
+        roles,
+        [("operator", AdminRole::Admin), ("back-end", AdminRole::Push), ("monitoring", AdminRole::Monitor)]
+    );
     for key in &made.keys {
         let digits = key.secret.strip_prefix("hwk_").unwrap();
         assert!(digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", key.secret);
     }
-    assert_ne!(made.keys[0].secret, made.keys[1].secret);
+    let secrets: BTreeSet<_> = made.keys.iter().map(|key| &key.secret).collect();
+    assert_eq!(secrets.len(), 3);
     assert_eq!(fs::metadata(scratch.file()).unwrap().mode() & 0o777, 0o600);
     let read = KeyFile::open(scratch.file()).unwrap();
     assert!(!read.made);
@@ -74,8 +78,9 @@ fn what_is_wrong_in_a_file_is_named_by_its_line_and_holds_no_secret() {
         let wrong = parse(&text).unwrap_err();
         assert!(wrong.starts_with(essence) && !wrong.contains("sss"), "{text}: {wrong}");
     }
-    let keys = parse(&format!("# one\r\n a\tpush  {secret} \r\n\r\nb admin {secret}")).unwrap();
-    assert_eq!(keys, [AdminKey::new("a", AdminRole::Push, &secret), AdminKey::new("b", AdminRole::Admin, &secret)]);
+    let keys = parse(&format!("# one\r\n a\tpush  {secret} \r\n\r\nb admin {secret}\nc monitor {secret}")).unwrap();
+    let key = |name: &str, role| AdminKey::new(name, role, &secret);
+    assert_eq!(keys, [key("a", AdminRole::Push), key("b", AdminRole::Admin), key("c", AdminRole::Monitor)]);
 }
 
 #[test]
@@ -90,18 +95,18 @@ fn keys() -> [AdminKey; 2] {
     [AdminKey::new("back-end", AdminRole::Push, "p".repeat(32)), AdminKey::new("me", AdminRole::Admin, "a".repeat(40))]
 }
 
-/// The name and whether it is an admin, or the status; for an Authorization of this.
+/// The name and the role, or the status; for an Authorization of this.
 fn identified(
     credentials: Option<&str>,
     keys: &[AdminKey],
     failures: &Failures,
     now: Instant,
-) -> Result<(String, bool), u16> {
+) -> Result<(String, AdminRole), u16> {
     let header = credentials.map_or(String::new(), |credentials| format!("Authorization: {credentials}\r\n"));
     let request = format!("GET /?token={} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n", "a".repeat(40));
     let (head, _) = HeadReader::new().push(request.as_bytes()).unwrap().unwrap();
     identify(&head, keys, failures, IpAddr::from([192, 0, 2, 1]), now)
-        .map(|caller| (caller.name.to_owned(), caller.is_admin))
+        .map(|caller| (caller.name.to_owned(), caller.role))
         .map_err(|refusal| refusal.status())
 }
 
@@ -109,15 +114,15 @@ fn identified(
 fn a_key_says_who_asks() {
     let (failures, now) = (Failures::new(None), Instant::now());
     let asked = |credentials: &str| identified(Some(credentials), &keys(), &failures, now);
-    assert_eq!(asked(&format!("Bearer {}", "p".repeat(32))), Ok(("back-end".into(), false)));
-    assert_eq!(asked(&format!("bearer {}", "a".repeat(40))), Ok(("me".into(), true)));
+    assert_eq!(asked(&format!("Bearer {}", "p".repeat(32))), Ok(("back-end".into(), AdminRole::Push)));
+    assert_eq!(asked(&format!("bearer {}", "a".repeat(40))), Ok(("me".into(), AdminRole::Admin)));
     let [push, admin] = keys().map(|key| key.secret);
     for wrong in [&push[1..], &format!("{push}p"), &push.to_uppercase(), &format!("{push}{admin}"), "x", "back-end"] {
         assert_eq!(asked(&format!("Bearer {wrong}")), Err(401), "{wrong}");
     }
     assert_eq!(asked(&format!("Basic {admin}")), Err(401));
     assert_eq!(identified(None, &keys(), &failures, now), Err(401), "what is in the query is no key");
-    assert_eq!(identified(None, &[], &failures, now), Ok((String::new(), true)), "where nobody is asked");
+    assert_eq!(identified(None, &[], &failures, now), Ok((String::new(), AdminRole::Admin)), "where nobody is asked");
 }
 
 #[test]

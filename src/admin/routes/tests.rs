@@ -44,6 +44,20 @@ fn what_is_not_there_is_404_and_another_method_405() {
     }
 }
 
+#[test]
+fn each_role_opens_its_own_routes_and_admin_all() {
+    use AdminRole::{Admin, Monitor, Push};
+    for (access, roles) in [
+        (Access::Open, vec![Push, Monitor, Admin]),
+        (Access::Push, vec![Push, Admin]),
+        (Access::Monitor, vec![Monitor, Admin]),
+        (Access::Admin, vec![Admin]),
+    ] {
+        let opening: Vec<_> = [Push, Monitor, Admin].into_iter().filter(|role| access.is_open_to(*role)).collect();
+        assert_eq!(opening, roles, "{access:?}");
+    }
+}
+
 fn texts<'a>(values: impl IntoIterator<Item = &'a Value>) -> Vec<&'a str> {
     values.into_iter().map(|value| value.as_str().unwrap()).collect()
 }
@@ -102,6 +116,7 @@ fn the_openapi_file_says_what_the_table_says() {
         let key = match route.access {
             Access::Open => serde_json::json!([]),
             Access::Push => serde_json::json!([{ "key": ["push"] }]),
+            Access::Monitor => serde_json::json!([{ "key": ["monitor"] }]),
             Access::Admin => serde_json::json!([{ "key": ["admin"] }]),
         };
         assert_eq!(operation["security"], key, "{name}");

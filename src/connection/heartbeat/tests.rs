@@ -79,7 +79,7 @@ fn silence_is_met_with_pings_and_then_with_the_end() {
     assert_ne!(asked[0].1, asked[1].1, "each ping has a payload of its own");
     let reason = CloseReason::new(CloseKind::HeartbeatTimeout, "heard nothing for 60.0 s; 2 pings unanswered");
     assert_eq!(asked[2].1, Step::Close(reason));
-    assert_eq!(heartbeat.pulse(), Pulse { pings_sent: 2, ..Pulse::default() });
+    assert_eq!(*heartbeat.pulse(), Pulse { pings_sent: 2, ..Pulse::default() });
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_pong_measures_the_round_trip_of_the_ping_it_answers() {
     heartbeat.pong(&second, start + seconds(70));
     let mut expected = Pulse { pings_sent: 2, ..Pulse::default() };
     [3, 1].into_iter().for_each(|round_trip| expected.answered(seconds(round_trip)));
-    assert_eq!(heartbeat.pulse(), expected);
+    assert_eq!(*heartbeat.pulse(), expected);
     assert_eq!(heartbeat.step(start + seconds(70), start), Step::Wait(start + seconds(95)));
 }
 
@@ -190,7 +190,7 @@ fn a_pong_of_a_foreign_payload_is_a_sign_of_life_but_no_round_trip() {
         for payload in [outdated.as_slice(), b"", b"foreign", &longer] {
             heartbeat.pong(payload, start + seconds(55));
         }
-        assert_eq!(heartbeat.pulse(), Pulse { pings_sent: 2, ..Pulse::default() });
+        assert_eq!(*heartbeat.pulse(), Pulse { pings_sent: 2, ..Pulse::default() });
         assert_eq!(heartbeat.step(start + seconds(80) - TICK, start), Step::Wait(start + seconds(80)));
         assert!(close_text(&mut heartbeat, start + seconds(115)).contains("60.0 s; 0 pings unanswered"));
     }
@@ -231,7 +231,7 @@ fn where_there_are_no_pongs_the_next_sign_of_life_is_the_answer() {
         if answers {
             pulse.answered(seconds(3));
         }
-        assert_eq!(heartbeat.pulse(), pulse, "{liveness:?} {sign:?}");
+        assert_eq!(*heartbeat.pulse(), pulse, "{liveness:?} {sign:?}");
         let next = start + seconds(if answers { 29 } else { 25 } + 25);
         assert_eq!(heartbeat.step(start + seconds(29), start), Step::Wait(next), "{liveness:?} {sign:?}");
     }

@@ -23,7 +23,7 @@ fn body_of(operation: &Operation<'_>) -> String {
 /// Does this to every operation, each with a server of its own, so that no failures add up.
 fn for_every_operation(act: impl Fn(&Api, &Operation<'_>) + Sync) {
     let spec = Spec::read();
-    assert_eq!(spec.operations().len(), 11);
+    assert_eq!(spec.operations().len(), 15);
     std::thread::scope(|scope| {
         for operation in spec.operations() {
             let act = &act;
@@ -72,8 +72,13 @@ fn wrong_keys() {
         ask(&(bearer(ADMIN_KEY) + &bearer(PUSH_KEY))).refused(400);
         let in_query = format!("{path}?token={ADMIN_KEY}");
         api.ask_with(method, &in_query, "", &body).refused(401);
-        let allowed = ask(&bearer(PUSH_KEY)).status != 403;
-        assert_eq!(allowed, *role == "push", "{method} {path}");
+        for (key, own) in [(PUSH_KEY, "push"), (MONITOR_KEY, "monitor")] {
+            let answer = ask(&bearer(key));
+            assert_eq!(answer.status != 403, *role == own, "{method} {path}");
+            if answer.status == 403 {
+                assert!(answer.refused(403).ends_with(&format!("its role is {own}")), "{:?}", answer.body);
+            }
+        }
         assert_ne!(ask(&bearer(ADMIN_KEY)).status, 403);
     });
 }

@@ -47,13 +47,15 @@ impl Spec {
 
     /// Holds an answer against the operation that it answers, or, where there is none, against the form of refusals.
     #[track_caller]
-    pub fn check(&self, method: &str, path: &str, status: u16, body: &Value) {
+    pub fn check(&self, method: &str, path: &str, status: u16, media_type: &str, body: &Value) {
         let schema = match self.operation(method, path) {
             None => &self.0["components"]["schemas"]["Error"],
             Some(operation) => {
                 let response = self.resolve(&operation["responses"][status.to_string()]);
                 assert!(!response.is_null(), "{method} {path} is answered by {status}, of which nothing is written");
-                &response["content"]["application/json"]["schema"]
+                let content = &response["content"][media_type];
+                assert!(!content.is_null(), "{method} {path} is answered by {media_type}, of which nothing is written");
+                &content["schema"]
             }
         };
         if let Err(wrong) = self.holds(schema, body) {
@@ -73,7 +75,7 @@ impl Spec {
             self.0["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
         let mut count = 0;
         for operation in operations.filter(|operation| operation.is_object()) {
-            let answer = &operation["responses"]["200"]["content"]["application/json"];
+            let (_, answer) = operation["responses"]["200"]["content"].as_object().unwrap().iter().next().unwrap();
             self.holds(&answer["schema"], &answer["example"]).unwrap_or_else(|wrong| panic!("{wrong}: {answer}"));
             count += 1;
         }
