@@ -96,8 +96,8 @@ pub use protocol::close::{CloseKind, CloseReason, Reconnect};
 pub use protocol::message::{Account, ErrorCode, FrameId, HeartbeatTimes, InvalidName, Presence, Recipients, Room};
 pub use protocol::native::InvalidPushType;
 pub use record::{
-    ClosedConnection, ConnectionId, ConnectionInfo, Dialect, EndFilter, OpenConnection, ReasonFilter, RefusedAttempt,
-    Statistics,
+    ClosedConnection, ConnectionId, ConnectionInfo, Dialect, EndFilter, Explanation, OpenConnection, ReasonFilter,
+    RefusedAttempt, Statistics,
 };
 pub use router::{
     AccountInfo, ConnectionDetail, Counts, Frame, Handle, InvalidPush, PresenceChange, Push, Reach, RoomInfo,

@@ -23,12 +23,12 @@ fn client() -> Response {
     secured(Response::new(200, "text/javascript; charset=utf-8", CLIENT), "default-src 'none'")
 }
 
-/// Only the script and the style that were served with the page may run.
+/// Only the script and the style that were served with the page may run, and the client that the script imports.
 fn page(endpoint: &str) -> Response {
     // The hasher's keys come from the system's random numbers.
     let nonce = format!("{:016x}", RandomState::new().hash_one(SystemTime::now()));
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+        "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let endpoint = endpoint.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
@@ -49,6 +49,6 @@ mod tests {
         let text = String::from_utf8(response("/", "/a\"b").to_bytes()).unwrap();
         assert!(text.contains("content=\"/a&quot;b\""));
         assert!(!text.contains("{{nonce}}"));
-        assert!(text.contains("script-src 'nonce-"));
+        assert!(text.contains("script-src 'self' 'nonce-"));
     }
 }

@@ -8,7 +8,8 @@ use crate::http::Response;
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, HeartbeatTimes};
 use crate::record::{
-    ClosedConnection, ConnectionId, ConnectionInfo, EndFilter, OpenConnection, ReasonFilter, RefusedAttempt, Statistics,
+    ClosedConnection, ConnectionId, ConnectionInfo, EndFilter, Explanation, OpenConnection, ReasonFilter,
+    RefusedAttempt, Statistics,
 };
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
@@ -133,7 +134,7 @@ fn closed_connection((number, closed): &(u64, ClosedConnection)) -> Value {
         "duration_ms": ms(closed.statistics.duration),
     });
     let numbers = numbers(&closed.statistics, closed.heartbeat, closed.background);
-    joined([info(&closed.info), numbers, own, why(&closed.reason).into()])
+    joined([info(&closed.info), numbers, own, why(&closed.reason).into(), in_words(closed.explain())])
 }
 
 fn refused_attempt((number, refused): &(u64, RefusedAttempt)) -> Value {
@@ -144,13 +145,17 @@ fn refused_attempt((number, refused): &(u64, RefusedAttempt)) -> Value {
         "address": refused.address.to_string(),
         "status": refused.status,
     });
-    joined([own, why(&refused.reason).into()])
+    joined([own, why(&refused.reason).into(), in_words(refused.explain())])
 }
 
 fn why(reason: &CloseReason) -> Map<String, Value> {
     let fields =
         [("code", reason.code().into()), ("reason", reason.kind().name().into()), ("text", reason.wire_text().into())];
     fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+fn in_words(Explanation { cause, remedy, .. }: Explanation) -> Value {
+    json!({ "cause": cause, "remedy": remedy })
 }
 
 fn numbers(statistics: &Statistics, heartbeat: HeartbeatTimes, background: Option<bool>) -> Value {

@@ -6,6 +6,7 @@ use crate::auth::Refusal;
 use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::CloseReason;
+use crate::protocol::format::Format;
 use crate::protocol::wire::Bytes;
 use crate::record::Claim;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub(crate) fn refuse(
 ) {
     log::debug!("refused with {}: {}", refusal.status, Printable(&refusal.message));
     let reason = refusal.close_reason();
-    shared.refused(claim, Some(refusal.status), &reason);
+    let status = (!matches!(greeting.format, Format::Lines)).then_some(refusal.status);
+    shared.refused(claim, status, &reason);
     let answer = match greeting.refuse_by_close {
         true => [&*greeting.first.concat(), &*greeting.format.close(&reason)].concat(),
         false => refusal.response().to_bytes(),

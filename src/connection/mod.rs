@@ -53,12 +53,13 @@ pub(crate) fn run(newcomer: Newcomer) {
     let Newcomer { mut life, registration, accepted, deadline, greeting } = newcomer;
     let shared = Arc::clone(&life.shared);
     life.permit.opened();
+    // Before its client can know: who was told that it is registered is found by those who look.
+    let listed = shared.records.opened(life.serial, Arc::clone(&life.entry));
     // The first effect is the 101 response and, behind it in the same push, the register frame: nothing sent to the
     // account afterwards is lost, and nothing comes before it.
     match shared.router.register(registration, Arc::clone(&life.connection.outbound), deadline) {
         Ok(key) => {
             shared.metrics.opened.add(1);
-            let listed = shared.records.opened(life.serial, Arc::clone(&life.entry));
             shared.metrics.handshake.observe_time(accepted.elapsed());
             let mut registered = Registered { router: &shared.router, key, commands: 0 };
             life.live(&mut registered);
@@ -68,6 +69,7 @@ pub(crate) fn run(newcomer: Newcomer) {
             life.end(listed);
         }
         Err(refusal) => {
+            drop(listed);
             let (outbound, info) = (Arc::clone(&life.connection.outbound), life.connection.info());
             let claim = Claim { address: info.address, account: Some(info.account.clone()) };
             refuse(&mut life.receiver, &outbound, &refusal, &claim, &greeting, &shared);

@@ -170,3 +170,70 @@ impl EndFilter {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{ConnectionId, Dialect};
+    use std::time::Duration;
+
+    const MIB: usize = 1 << 20;
+
+    /// The largest record that there can be.
+    fn largest() -> ClosedConnection {
+        let heartbeat = HeartbeatTimes { interval: Duration::from_secs(25), timeout: Duration::from_secs(60) };
+        let info = ConnectionInfo {
+            id: ConnectionId("ffffffffffffffff-ffffffffffffffff".into()),
+            account: Account::new(&"a".repeat(128)).unwrap(),
+            device: "d".repeat(64).into(),
+            dialect: Dialect::Native,
+            address: "[::1]:1".parse().unwrap(),
+            since: SystemTime::UNIX_EPOCH,
+        };
+        let (statistics, background, closed) = (Statistics::default(), Some(true), SystemTime::UNIX_EPOCH);
+        let reason = CloseReason::application(4000, "r".repeat(1_000)).unwrap().shortened();
+        ClosedConnection { info: Arc::new(info), statistics, heartbeat, background, reason, closed }
+    }
+
+    /// What a block takes of the heap: a header, and then multiples of sixteen.
+    fn block(bytes: usize) -> usize {
+        (bytes + size_of::<usize>()).next_multiple_of(16)
+    }
+
+    /// Two counters stand before what is shared.
+    fn shared(bytes: usize) -> usize {
+        block(2 * size_of::<usize>() + bytes)
+    }
+
+    #[test]
+    fn ten_thousand_of_the_largest_records_take_eight_mebibytes_at_most() {
+        let record = largest();
+        let info = &record.info;
+        let names = shared(info.id.as_str().len()) + shared(info.account.as_str().len()) + block(info.device.len());
+        let reason = block(record.reason.wire_text().len());
+        let each = size_of::<ClosedConnection>() + shared(size_of::<ConnectionInfo>()) + names + reason;
+        println!("{each} bytes each, {:.2} MiB for 10,000", (10_000 * each) as f64 / MIB as f64);
+        assert!(10_000 * each <= 8 * MIB);
+        assert_eq!(Ring::<ClosedConnection>::new(10_000).0.lock().unwrap().entries.capacity(), 10_000);
+    }
+
+    #[test]
+    fn the_newest_come_first_and_the_oldest_are_forgotten() {
+        let ring = Ring::new(3);
+        (0..5).for_each(|_| ring.push(largest()));
+        let numbers = |filter: &EndFilter| ring.find(filter).into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+        assert_eq!(numbers(&EndFilter::default()), [5, 4, 3]);
+        assert_eq!(numbers(&EndFilter { before: Some(5), limit: 1, ..EndFilter::default() }), [4]);
+        assert_eq!(numbers(&EndFilter { reason: ReasonFilter::new("4000"), ..EndFilter::default() }), [5, 4, 3]);
+        assert_eq!(numbers(&EndFilter { reason: ReasonFilter::new("normal"), ..EndFilter::default() }), [0_u64; 0]);
+        assert_eq!(ring.0.lock().unwrap().entries.capacity(), 3);
+    }
+
+    #[test]
+    fn a_reason_is_asked_for_by_code_or_by_name() {
+        assert_eq!(ReasonFilter::new("4201"), Some(ReasonFilter::Code(4201)));
+        assert_eq!(ReasonFilter::new("heartbeat_timeout"), Some(ReasonFilter::Name("heartbeat_timeout")));
+        assert_eq!(ReasonFilter::new("tired"), None);
+        assert_eq!(ReasonFilter::new(""), None);
+    }
+}

@@ -5,12 +5,14 @@
 
 mod connection;
 mod ends;
+mod explain;
 mod open;
 mod pulse;
 mod statistics;
 
 pub use connection::{ConnectionId, ConnectionInfo, Dialect};
 pub use ends::{ClosedConnection, EndFilter, ReasonFilter, RefusedAttempt};
+pub use explain::Explanation;
 pub use open::OpenConnection;
 pub(crate) use open::{Entry, Vitals};
 pub(crate) use pulse::Pulse;
@@ -43,7 +45,7 @@ impl Records {
         Self { open: Mutex::default(), closed: Ring::new(closed), refused: Ring::new(REFUSED) }
     }
 
-    /// A connection was registered. It is listed until the answer is dropped.
+    /// A connection is being registered. It is listed until the answer is dropped.
     pub(crate) fn opened(self: &Arc<Self>, serial: u64, entry: Arc<Entry>) -> Listed {
         lock(&self.open).insert(serial, Arc::clone(&entry));
         Listed { records: Arc::clone(self), serial, entry }

@@ -3,6 +3,7 @@
 //! Every answer in here is held against `docs/openapi.json`.
 
 mod command;
+mod connections;
 mod people;
 mod pushes;
 mod refusals;
