@@ -116,7 +116,10 @@ export class HeartwireError extends Error {
   readonly code?: number;
 }
 
-/** One connection to a heartwire server, kept up until `close()` or until the server says not to come back. */
+/**
+ * One connection to a heartwire server, kept up until `close()` or until the server says not to come back. In a browser
+ * its heartbeats tell the server whether the page is hidden, and one goes out at once when that changes.
+ */
 export class Heartwire {
   /**
    * Connects to nothing yet.

@@ -75,6 +75,7 @@ export class Heartwire {
     if (this.#link) return;
     this.#failures = 0;
     globalThis.addEventListener?.('online', this.#networkIsBack);
+    globalThis.document?.addEventListener('visibilitychange', this.#visibilityChanged);
     this.#attempt();
   }
 
@@ -212,6 +213,7 @@ export class Heartwire {
     this.#stopWaiting();
     if (delay === null) {
       globalThis.removeEventListener?.('online', this.#networkIsBack);
+      globalThis.document?.removeEventListener('visibilitychange', this.#visibilityChanged);
     } else {
       const { clock } = this.#options;
       this.#retry = { at: clock.now() + delay, timer: clock.setTimeout(() => this.#attempt(), delay) };
@@ -262,6 +264,8 @@ export class Heartwire {
     else if (this.#link?.register) this.#beat();
   };
 
+  #visibilityChanged = () => { if (this.#link?.register) this.#beat(); };
+
   // Heartbeats. The server's pings, which browsers and `ws` answer by themselves, keep the connection; these beats are
   // there to notice that the server, or the way to it, is gone.
 
@@ -271,7 +275,7 @@ export class Heartwire {
     link.beatenAt = clock.now();
     clock.clearTimeout(link.nextBeat);
     link.nextBeat = clock.setTimeout(() => this.#beat(), Math.min(link.heartbeat.interval_ms, heartbeatMs));
-    this.#transmit({ type: 'heartbeat' });
+    this.#transmit({ type: 'heartbeat', background: pageIsHidden() });
   }
 
   #beatAnswered({ interval_ms, timeout_ms }) {
@@ -396,6 +400,9 @@ function withToken(url, token) {
   withQuery.searchParams.set('token', token);
   return { url: withQuery.href, protocols };
 }
+
+/** Undefined, and so not sent, where there is no page. */
+function pageIsHidden() { return globalThis.document && document.visibilityState === 'hidden'; }
 
 /** What a close code says about coming back (docs/protocol.md, section 5). */
 function adviceOf(code) {

@@ -27,13 +27,15 @@ const ARGUMENTS = ['--headless=new', '--remote-debugging-port=0', '--no-sandbox'
 export default async function background() {
   const server = await serve(['--heartbeat-timeout', '60s']);
   const context = await browse();
-  const page = await open(context, server);
+  const page = await open(context, server), said = frames(page);
   const refusals = await refuse();
   for (const code of refusals.codes) await connect(page, `ws://127.0.0.1:${refusals.port}/${code}`, `after ${code}`);
   await connect(page, '/ws', 'alice');
   await eventually(async () => (await seen(page, 'alice')).state === 'online', 'the connection of the page');
 
+  assert(said.some(({ background }) => background === false), 'the beats of a visible page do not say so');
   await hide(context, page);
+  await eventually(() => said.at(-1).background === true, 'a beat that tells that the page is hidden');
   const [before, started] = [await seen(page, 'alice'), performance.now()];
   await delay(BACKGROUND_MS);
   const after = await seen(page, 'alice');
@@ -84,6 +86,13 @@ async function open(context, { address }) {
     setInterval(() => { window.ticks += 1; }, tickMs);
   }, TICK_MS);
   return page;
+}
+
+/** What the page sends from now on, as it comes. */
+function frames(page) {
+  const sent = [];
+  page.on('websocket', socket => socket.on('framesent', ({ payload }) => sent.push(JSON.parse(payload))));
+  return sent;
 }
 
 function connect(page, url, account) {

@@ -22,6 +22,7 @@ export default async function jsClient() {
   theNetworksReturnIsNotWaitedFor();
   aLateTimerCondemnsNobody();
   beatsKeepAPromise();
+  beatsTellWhetherThePageIsHidden();
   await noTimeIsTooLong();
   whatWasGivenUpIsNotHeard();
   await answersAreNotAwaitedForEver();
@@ -391,6 +392,39 @@ function beatsKeepAPromise() {
   world.registered();
   world.pass(5_500);
   assert.equal(world.socket.sent.length, 6);
+}
+
+function beatsTellWhetherThePageIsHidden() {
+  const page = new EventTarget(), listeners = new Set();
+  globalThis.document = {
+    visibilityState: 'hidden',
+    addEventListener(type, listener) { listeners.add(listener); page.addEventListener(type, listener); },
+    removeEventListener(type, listener) { listeners.delete(listener); page.removeEventListener(type, listener); },
+  };
+  const turns = visibilityState => {
+    document.visibilityState = visibilityState;
+    page.dispatchEvent(new Event('visibilitychange'));
+  };
+  try {
+    const world = new World(), said = () => world.socket.sent.map(({ type, background }) => [type, background]);
+    turns('visible');
+    assert.deepEqual(said(), [], 'nothing is sent before the connection is registered');
+    turns('hidden');
+    world.registered();
+    assert.deepEqual(said(), [['heartbeat', true]]);
+    turns('visible');
+    assert.deepEqual(said(), [['heartbeat', true], ['heartbeat', false]], 'at once');
+    world.says({ type: 'heartbeat', interval_ms: 25_000, timeout_ms: 60_000 });
+    world.pass(25_000);
+    assert.deepEqual(said().at(-1), ['heartbeat', false], 'each beat says it');
+    world.ends(4201);
+    turns('hidden');
+    assert.equal(world.sockets.length, 1, 'only the server and the user say when to come back');
+    world.client.close();
+    assert.equal(listeners.size, 0);
+  } finally {
+    delete globalThis.document;
+  }
 }
 
 /** By the real clock, whose timers run at once where they were set for more than 31 bits of ms. */

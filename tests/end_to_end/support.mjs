@@ -12,7 +12,7 @@ import WebSocket from 'ws';
 const PATIENCE_MS = 60_000;
 const POLL_MS = 50;
 const LOG_LINES_SHOWN = 20;
-const BINARY = process.env.HEARTWIRE_BINARY
+export const BINARY = process.env.HEARTWIRE_BINARY
   ?? fileURLToPath(new URL('../../target/release/heartwire', import.meta.url));
 
 const children = new Set();
@@ -58,9 +58,10 @@ export function start(command, args, options) {
   return { child, exited };
 }
 
-export async function serve(flags = [], listen = '127.0.0.1:0') {
+/** A server; `admin` is the address of its HTTP interface, where it has one. */
+export async function serve(flags = [], listen = '127.0.0.1:0', adminListen = 'off') {
   const env = { ...process.env, RUST_LOG: 'info' };
-  const { child, exited } = start(BINARY, ['serve', '--listen', listen, '--admin-listen', 'off', ...flags], {
+  const { child, exited } = start(BINARY, ['serve', '--listen', listen, '--admin-listen', adminListen, ...flags], {
     env, stdio: ['ignore', 'ignore', 'pipe'],
   });
   const log = [], lines = createInterface(child.stderr).on('line', line => log.push(line));
@@ -68,7 +69,12 @@ export async function serve(flags = [], listen = '127.0.0.1:0') {
   const died = exited.then(code => { throw new Error(`the server ended with ${code} before it listened`); });
   const [first] = await within(Promise.race([once(lines, 'line'), died]), 'the first line of the log');
   const [, address] = first.match(/listening on (127\.0\.0\.1:\d+):/) ?? assert.fail(`no address in ${first}`);
-  return { address, exited, kill: signal => child.kill(signal) };
+  let admin = null;
+  if (adminListen !== 'off') {
+    const find = () => { [, admin] = log.join('\n').match(/HTTP API on (127\.0\.0\.1:\d+):/) ?? []; return admin; };
+    await eventually(find, 'the address of the HTTP interface');
+  }
+  return { address, admin, exited, kill: signal => child.kill(signal) };
 }
 
 /** A client of whatever make. What it receives waits, in order, until it is asked for. */
