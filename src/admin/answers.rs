@@ -1,8 +1,9 @@
-//! How the server is, and what is answered where the router could not be asked.
+//! How the server is, the page that shows it, and what is answered where the router could not be asked.
 
 use super::{Call, json};
 use crate::auth::{RETRY_AFTER, Refusal};
 use crate::http::Response;
+use crate::page;
 use crate::protocol::message::ErrorCode;
 use crate::router::SendError;
 use serde_json::json;
@@ -23,6 +24,12 @@ pub(super) fn readiness(call: &Call<'_>) -> Result<Response, Response> {
         true => Err(Refusal::draining(RETRY_AFTER).response()),
         false => Ok(json::answer(&json!({ "status": "ready" }))),
     }
+}
+
+/// `GET /`: the operator's page, which asks the other routes for what it shows.
+#[expect(clippy::unnecessary_wraps, reason = "a route's form")]
+pub(super) fn dashboard(_: &Call<'_>) -> Result<Response, Response> {
+    Ok(page::dashboard())
 }
 
 /// The router did not do what it was asked.

@@ -56,7 +56,8 @@ const PAGED: &[&str] = &["after", "limit"];
 const ENDED: &[&str] = &["account", "reason", "since", "after", "limit"];
 
 /// All of them. `docs/openapi.json` says the same, as a test knows.
-pub(super) static ROUTES: [Route; 15] = [
+pub(super) static ROUTES: [Route; 16] = [
+    get("/", Access::Open, &[], answers::dashboard),
     get("/healthz", Access::Open, &[], answers::health),
     get("/readyz", Access::Open, &[], answers::readiness),
     get("/metrics", Access::Monitor, &[], metrics::metrics),

@@ -3,7 +3,7 @@
 
 import { cleanUp, logs, seconds, within } from './support.mjs';
 
-const TESTS = ['two_makes', 'push_client', 'shutdown', 'browser', 'dribble', 'heartbeat', 'js_client',
+const TESTS = ['two_makes', 'push_client', 'shutdown', 'browser', 'dashboard', 'dribble', 'heartbeat', 'js_client',
   'background', 'readme_push'];
 /** The longest that a test may take, unless it exports a BOUND_MS of its own; only one that fails comes near. */
 const TEST_BOUND_MS = 180_000;

@@ -17,6 +17,7 @@ fn found(method: &str, path: &str) -> Result<(&'static str, String), Response> {
 #[test]
 fn a_path_and_a_method_make_a_route() {
     let is = |method, path, route, name: &str| assert_eq!(found(method, path).unwrap(), (route, name.to_owned()));
+    is("GET", "/", "/", "");
     is("GET", "/healthz", "/healthz", "");
     is("GET", "/v1/accounts?limit=1", "/v1/accounts", "");
     is("GET", "/v1/accounts/", "/v1/accounts/{account}", "");
@@ -27,7 +28,7 @@ fn a_path_and_a_method_make_a_route() {
 #[test]
 fn what_is_not_there_is_404_and_another_method_405() {
     let status = |method, path| found(method, path).unwrap_err().status();
-    for path in ["/", "/v1", "/v1/push/", "//v1/push", "/v1/Push", "/v1/rooms/a", "/v1/accounts/a/b", "/v2/push"] {
+    for path in ["/v1", "/v1/push/", "//v1/push", "/v1/Push", "/v1/rooms/a", "/v1/accounts/a/b", "/v2/push"] {
         assert_eq!(status("GET", path), 404, "{path}");
     }
     assert_eq!(status("GET", "/v1/accounts/%f"), 400);
