@@ -5,8 +5,9 @@ use clap::Args;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use ureq::Agent;
+use ureq::http::Response;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::{Agent, Body, RequestBuilder};
 
 /// For all of a request: longer than the server waits for its router.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,16 +30,32 @@ pub(super) struct Server {
 impl Server {
     /// Posts a body of JSON and returns the answer's, on one line.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Failure> {
-        let url = format!("{}{path}", self.admin);
-        let mut request = agent().post(&url).content_type("application/json");
-        if let Some(key) = &self.admin_key {
-            request = request.header("Authorization", format!("Bearer {key}"));
-        }
+        let mut request = self.authorized(agent().post(self.url(path))).content_type("application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        self.answer(request.send(body))
+    }
+
+    /// Asks for what is at a path, its query included, and returns the answer's body.
+    pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
+        self.answer(self.authorized(agent().get(self.url(path))).call())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.admin)
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.admin_key {
+            Some(key) => request.header("Authorization", format!("Bearer {key}")),
+            None => request,
+        }
+    }
+
+    fn answer(&self, answered: Result<Response<Body>, ureq::Error>) -> Result<String, Failure> {
         let failed = |error: ureq::Error| Failure::Run(format!("cannot ask {}: {error}", self.admin));
-        let mut response = request.send(body).map_err(failed)?;
+        let mut response = answered.map_err(failed)?;
         let text = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().map_err(failed)?;
         if response.status().is_success() {
             Ok(text)

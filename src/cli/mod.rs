@@ -18,6 +18,7 @@ mod settings;
 mod setup;
 mod token;
 mod values;
+mod why;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -58,6 +59,11 @@ enum Command {
     ///
     /// The exit code is 1 also where it reached nobody.
     Push(push::Flags),
+
+    /// Says in plain words why connections ended or were refused, and what to do about it
+    ///
+    /// The exit code is 1 where nothing is known.
+    Why(why::Flags),
 
     /// Makes a token for an account
     Token(token::Flags),
@@ -102,6 +108,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Chat(flags) => chat::run(flags),
         Command::Listen(flags) => listen::run(&flags),
         Command::Push(flags) => push::run(&flags),
+        Command::Why(flags) => why::run(&flags),
         Command::Token(flags) => token::run(&flags),
         Command::Completions(flags) => manual::completions(&flags),
         Command::Man => manual::man(),

@@ -79,7 +79,7 @@ pub(super) fn content_line(content: &str) -> String {
 
 /// JSON on one line, and nothing that drives a terminal: line breaks and tabs can only stand between its tokens, all other
 /// control characters that JSON permits (DEL, C1) only in its texts.
-fn one_line(json: &str) -> String {
+pub(super) fn one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     for character in json.chars() {
         match character {

@@ -28,6 +28,7 @@
 //! | `duplex` | the full-duplex WebSocket without a server |
 //! | `ancestors` | the servers that this one replaces, each with a client that behaves as that system's own |
 //! | `webhook` | events for a back end: order, signatures, retries, losses, its end |
+//! | `why` | `heartwire why`: for each reason a scripted connection that ends so, and what is said of it |
 //! | `pushing` | a back end that pushes as fast as it can |
 //! | `scale` | many connections: memory, threads, shutdown, and a consumer that does not read |
 
@@ -61,3 +62,4 @@ mod support;
 mod talking;
 mod tcp;
 mod webhook;
+mod why;
