@@ -171,9 +171,13 @@ impl Listener {
             Err(Full::Address) => "as many handshakes in progress as one address may have".into(),
             Err(Full::Closed) => "the server is stopping".into(),
         };
-        if let Door::Clients(transport) = self.door {
-            let status = (transport == Transport::WebSocket).then_some(503);
-            shared.refused(&Claim::of(peer), status, &CloseReason::new(CloseKind::OverCapacity, why.clone()));
+        match self.door {
+            Door::Clients(transport) => {
+                let status = (transport == Transport::WebSocket).then_some(503);
+                shared.refused(&Claim::of(peer), status, &CloseReason::new(CloseKind::OverCapacity, why.clone()));
+            }
+            #[cfg(feature = "admin")]
+            Door::Admin(..) => {}
         }
         if let Some(others) = self.refused_log.open(now) {
             log::warn!("refused {peer}, and {others} others: {why}");

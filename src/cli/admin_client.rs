@@ -25,21 +25,30 @@ pub(super) struct Server {
     /// The key to it, where one is asked for
     #[arg(long, env = "HEARTWIRE_ADMIN_KEY", value_name = "KEY", hide_env_values = true)]
     admin_key: Option<String>,
+
+    #[arg(skip = agent())]
+    agent: Agent,
 }
 
 impl Server {
     /// Posts a body of JSON and returns the answer's, on one line.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Failure> {
-        let mut request = self.authorized(agent().post(self.url(path))).content_type("application/json");
+        let mut request = self.authorized(self.agent.post(self.url(path))).content_type("application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         self.answer(request.send(body))
     }
 
-    /// Asks for what is at a path, its query included, and returns the answer's body.
-    pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
-        self.answer(self.authorized(agent().get(self.url(path))).call())
+    /// Asks for what is at a path, with these parameters behind those that it has, and returns the answer's body.
+    pub(super) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<String, Failure> {
+        let request = self.authorized(self.agent.get(self.url(path)));
+        self.answer(query.iter().fold(request, |request, (name, value)| request.query(name, value)).call())
+    }
+
+    /// The address, as it is written in front of a path.
+    pub(super) fn address(&self) -> &str {
+        &self.admin
     }
 
     fn url(&self, path: &str) -> String {

@@ -61,7 +61,7 @@ struct JsonLine<'a> {
     message: fmt::Arguments<'a>,
 }
 
-/// Escapes whatever would end the line or drive the terminal.
+/// Escapes whatever would end the line, drive the terminal, or change how what stands around it is read.
 pub(super) struct OneLine<T>(pub(super) T);
 
 impl<T: fmt::Display> fmt::Display for OneLine<T> {
@@ -75,9 +75,10 @@ struct Escaping<W>(W);
 impl<W: fmt::Write> fmt::Write for Escaping<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            match character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-                true => write!(self.0, "{}", character.escape_debug())?,
-                false => self.0.write_char(character)?,
+            // Quotes and backslashes do none of this; everything else is for std's table of what can be printed.
+            match matches!(character, '"' | '\'' | '\\') {
+                true => self.0.write_char(character)?,
+                false => write!(self.0, "{}", character.escape_debug())?,
             }
         }
         Ok(())
@@ -123,8 +124,8 @@ mod tests {
 
     #[test]
     fn no_message_makes_a_second_line() {
-        let text = line(Format::Text, "a\r\nb\u{1b}[31m\u{2028}\u{85}");
-        assert!(text.ends_with("a\\r\\nb\\u{1b}[31m\\u{2028}\\u{85}\n"), "{text}");
+        let text = line(Format::Text, "a\r\nb\u{1b}[31m\u{2028}\u{85}\u{202e}");
+        assert!(text.ends_with("a\\r\\nb\\u{1b}[31m\\u{2028}\\u{85}\\u{202e}\n"), "{text}");
         assert_eq!(text.lines().count(), 1);
         assert_eq!(line(Format::Json, "a\r\nb").lines().count(), 1);
     }

@@ -17,6 +17,7 @@ mod serve;
 mod settings;
 mod setup;
 mod token;
+mod top;
 mod values;
 mod why;
 
@@ -65,6 +66,12 @@ enum Command {
     /// The exit code is 1 where nothing is known.
     Why(why::Flags),
 
+    /// Shows the busiest or slowest connections of a running server, live
+    ///
+    /// Where its output is no terminal, it prints the table once. The keys are b, s and o for the order, / to search,
+    /// arrows and Enter for one connection, p to pause, ? for help and q to quit.
+    Top(top::Flags),
+
     /// Makes a token for an account
     Token(token::Flags),
 
@@ -109,6 +116,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Listen(flags) => listen::run(&flags),
         Command::Push(flags) => push::run(&flags),
         Command::Why(flags) => why::run(&flags),
+        Command::Top(flags) => top::run(flags),
         Command::Token(flags) => token::run(&flags),
         Command::Completions(flags) => manual::completions(&flags),
         Command::Man => manual::man(),

@@ -99,7 +99,7 @@ fn pages(server: &Server, list: &str, query: &str, most: usize) -> Result<Vec<Va
 
 /// One page: its entries, and what the next one comes after.
 fn page(server: &Server, path: &str, list: &str) -> Result<(Vec<Value>, Option<u64>), Failure> {
-    let answer: Value = serde_json::from_str(&server.get(path)?).map_err(|_| none_of_ours())?;
+    let answer: Value = serde_json::from_str(&server.get(path, &[])?).map_err(|_| none_of_ours())?;
     let entries = answer[list].as_array().ok_or_else(none_of_ours)?;
     Ok((entries.clone(), answer["next"].as_u64()))
 }

@@ -65,8 +65,9 @@ pub(crate) fn run(newcomer: Newcomer) {
             life.live(&mut registered);
             // Who is closing can no longer be reached, and so is no longer online.
             drop(registered);
+            let ended = Instant::now();
             life.take_leave();
-            life.end(listed);
+            life.end(listed, ended);
         }
         Err(refusal) => {
             drop(listed);
@@ -265,14 +266,14 @@ impl Life {
         }
     }
 
-    /// Lets go of the socket, and tells whoever wants to know.
+    /// Lets go of the socket, and tells whoever wants to know. It `ended` when the reason was chosen.
     #[inline(never)]
-    fn end(self: Box<Self>, listed: Listed) {
+    fn end(self: Box<Self>, listed: Listed, ended: Instant) {
         let (reason, sent) = self.connection.outbound.finish(CloseKind::PeerGone.into());
         self.shared.metrics.closed.add(reason.kind());
         // Also where a panic came in between.
-        self.publish(Instant::now());
-        let record = listed.close(&reason, sent);
+        self.publish(ended);
+        let record = listed.close(&reason, sent, ended);
         let (info, statistics) = (self.connection.info(), &record.statistics);
         let level = match reason.kind() {
             // What peers can cause as often as they like is counted, but does not fill the log.

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 pub(crate) struct Endings(Mutex<BTreeMap<(&'static str, u16), u64>>);
 
 /// The codes of RFC 6455 §7.4.1 and of its registry. What others send means what they want it to mean.
+#[cfg(feature = "admin")]
 const REGISTERED: std::ops::RangeInclusive<u16> = 1000..=1015;
 
 impl Endings {

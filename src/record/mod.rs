@@ -103,9 +103,9 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// It has ended: it is listed among the closed ones from now on.
-    pub(crate) fn close(self, reason: &CloseReason, sent: Sent) -> ClosedConnection {
-        let closed = self.entry.closed(reason, sent, Instant::now());
+    /// It `ended` then, and has taken leave: it is listed among the closed ones from now on.
+    pub(crate) fn close(self, reason: &CloseReason, sent: Sent, ended: Instant) -> ClosedConnection {
+        let closed = self.entry.closed(reason, sent, ended);
         self.records.closed.push(closed.clone());
         closed
     }

@@ -84,20 +84,49 @@ fn a_client_for_whom_the_router_has_no_room_is_told_and_others_stay() {
 }
 
 #[cfg(feature = "admin")]
-#[test]
-fn a_push_whose_answer_was_not_seen_is_not_pushed_again() {
+fn start_with_admin() -> Server {
     let mut config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
     config.admin.listen.clone_from(&config.listen);
-    let server = Server::bind(config, Anonymous).unwrap();
+    Server::bind(config, Anonymous).unwrap()
+}
+
+/// The answer of the HTTP interface.
+#[cfg(feature = "admin")]
+fn ask(server: &Server, request: &str, key: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(server.local_admin_addrs()[0]).unwrap();
+    let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{key}");
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn a_router_that_does_not_answer_costs_the_metrics_that_only_it_knows() {
+    let server = start_with_admin();
+    let _alice = connect(&server, "alice");
+    let (release, held) = crossbeam_channel::bounded::<()>(0);
+    server.current.get().router.run_in_router(move || {
+        // Until the test lets it go on, by dropping the other end.
+        let _ = held.recv();
+    });
+    let metrics = || ask(&server, "GET /metrics", "", "");
+    let page = metrics();
+    assert!(page.contains("\nheartwire_connections 1\n") && page.ends_with("# EOF\n"), "{page}");
+    assert!(!page.contains("heartwire_accounts") && !page.contains("heartwire_rooms"), "{page}");
+    drop(release);
+    let page = metrics();
+    assert!(page.contains("\nheartwire_accounts 1\n") && page.contains("\nheartwire_rooms 0\n"), "{page}");
+    server.shutdown(Duration::ZERO).unwrap();
+}
+
+#[cfg(feature = "admin")]
+#[test]
+fn a_push_whose_answer_was_not_seen_is_not_pushed_again() {
+    let server = start_with_admin();
     let mut alice = connect(&server, "alice");
-    let ask = |request: &str, key: &str, body: &str| {
-        let mut stream = TcpStream::connect(server.local_admin_addrs()[0]).unwrap();
-        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{key}");
-        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let ask = |request: &str, key: &str, body: &str| ask(&server, request, key, body);
     let push = |n: u32| {
         let body = format!(r#"{{"accounts":["alice"],"message":{{"type":"notice","content":{n}}}}}"#);
         ask("POST /v1/push", &format!("Idempotency-Key: {n}\r\n"), &body)

@@ -21,13 +21,13 @@ export default async function dashboard() {
   const page = await Page.open(browser, server);
   await theKeyIsAskedForOnce(page);
   const alice = await Client.connect(server, 'alice');
-  await Client.connect(server, encodeURIComponent(MARKUP));
+  const hostile = await Client.connect(server, encodeURIComponent(MARKUP));
   await theFiguresAreTheServers(page, server);
   await whatIsSearchedIsFound(page);
   await textOfPeersIsText(page);
   await aPushArrives(page, alice, await chat(browser, server));
   await aDisconnectedClientIsTold(page, alice);
-  await theKeyboardIsEnough(page);
+  await theKeyboardIsEnough(page, hostile, await Client.connect(server, 'dave'));
   await whoMayOnlyLookIsToldSo(browser, server);
   await accessible(page.page, 'the dashboard');
   await portraits(browser, page.url, 'dashboard', prepared);
@@ -148,21 +148,29 @@ async function aDisconnectedClientIsTold(page, alice) {
   await page.page.locator('#ends-key li', { hasText: 'disconnected by an operator 1' }).waitFor();
 }
 
-async function theKeyboardIsEnough(page) {
+async function theKeyboardIsEnough(page, hostile, dave) {
   await page.page.locator('#closed-tab').focus();
   await page.page.keyboard.press('ArrowRight');
   await page.page.locator('#refused-tab[aria-selected=true]:focus').waitFor();
   await page.page.keyboard.press('ArrowRight');
   await page.page.locator('#connections-tab[aria-selected=true]:focus').waitFor();
-  const account = page.page.locator('#connections-panel button.plain').first();
+  const first = page.page.locator('#connections-panel button.plain').first();
+  const account = page.page.locator('#connections-panel button.plain', { hasText: hostile.register.account });
+  beats(dave, 20);
+  await first.filter({ hasText: 'dave' }).waitFor();
   await account.focus();
-  // Rows that are filled anew keep what has the focus.
-  await page.polled();
+  // A row that moves keeps the focus: the order is busiest first.
+  beats(hostile, 100);
+  await first.filter({ hasText: hostile.register.account }).waitFor();
   assert.equal(await account.evaluate(element => element === document.activeElement), true);
   await page.page.keyboard.press('Enter');
   await page.page.locator('#details[open]').waitFor();
   await page.page.keyboard.press('Escape');
   assert.equal(await account.evaluate(element => element === document.activeElement), true);
+}
+
+function beats(client, times) {
+  for (let time = 0; time < times; time += 1) client.send({ type: 'heartbeat' });
 }
 
 async function whoMayOnlyLookIsToldSo(browser, server) {
@@ -239,8 +247,6 @@ class Page {
   }
 
   wellOrNot() { return this.page.locator('#link[data-state=live]').waitFor(); }
-
-  polled() { return this.page.waitForResponse(response => /connections\?.*sort=busiest/.test(response.url())); }
 
   /** The exact number that the page has for a series. */
   async figure(series) { return this.page.locator(`#figures [data-series='${series}']`).textContent(); }

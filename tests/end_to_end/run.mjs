@@ -4,7 +4,7 @@
 import { cleanUp, logs, seconds, within } from './support.mjs';
 
 const TESTS = ['two_makes', 'push_client', 'shutdown', 'browser', 'dashboard', 'dribble', 'heartbeat', 'js_client',
-  'background', 'readme_push'];
+  'background', 'readme_push', 'metrics'];
 /** The longest that a test may take, unless it exports a BOUND_MS of its own; only one that fails comes near. */
 const TEST_BOUND_MS = 180_000;
 

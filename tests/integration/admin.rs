@@ -4,10 +4,12 @@
 
 mod command;
 mod connections;
+mod metrics;
 mod people;
 mod pushes;
 mod refusals;
 mod spec;
+mod top;
 
 use crate::support::*;
 use heartwire::config::{AdminKey, AdminRole};
