@@ -26,6 +26,7 @@ pub(crate) use request::{Accepted, RequestError, RequestReader, check_host};
 pub(crate) use shared::{Current, Shared};
 pub(crate) use websocket::{Replies, WebSocket};
 
+use crate::auth::Refusal;
 use crate::handler::{Connection, Idle, IdleAction, IdleKind};
 use crate::limits::Permit;
 use crate::outbound::Waiting;
@@ -48,17 +49,20 @@ const READ_BUFFER_BYTES: usize = 1536;
 /// The life of one connection's thread.
 ///
 /// What an idle connection costs is above all the deepest its stack ever was, and what was allocated here and freed
-/// again. So the handshake's thread has prepared everything, and each phase has a frame of its own.
-pub(crate) fn run(newcomer: Newcomer) {
-    let Newcomer { mut life, registration, accepted, deadline, greeting } = newcomer;
+/// again. So the handshake's thread has prepared everything, and each phase has a frame of its own, which is why none of
+/// them is inlined here.
+#[expect(clippy::boxed_local, reason = "unboxed, each frame through which it comes would have room for all of it")]
+pub(crate) fn run(newcomer: Box<Newcomer>) {
+    let Newcomer { mut life, registration, accepted, deadline, greeting } = *newcomer;
     let shared = Arc::clone(&life.shared);
     life.permit.opened();
     // Before its client can know: who was told that it is registered is found by those who look.
-    let listed = shared.records.opened(life.serial, Arc::clone(&life.entry));
+    let listed = shared.records.opened(&life.entry);
     // The first effect is the 101 response and, behind it in the same push, the register frame: nothing sent to the
     // account afterwards is lost, and nothing comes before it.
     match shared.router.register(registration, Arc::clone(&life.connection.outbound), deadline) {
         Ok(key) => {
+            drop(greeting);
             shared.metrics.opened.add(1);
             shared.metrics.handshake.observe_time(accepted.elapsed());
             let mut registered = Registered { router: &shared.router, key, commands: 0 };
@@ -71,9 +75,7 @@ pub(crate) fn run(newcomer: Newcomer) {
         }
         Err(refusal) => {
             drop(listed);
-            let (outbound, info) = (Arc::clone(&life.connection.outbound), life.connection.info());
-            let claim = Claim { address: info.address, account: Some(info.account.clone()) };
-            refuse(&mut life.receiver, &outbound, &refusal, &claim, &greeting, &shared);
+            life.leave_refused(&refusal, &greeting);
         }
     }
 }
@@ -88,7 +90,6 @@ struct Life {
     dispatch: Dispatch,
     /// What came behind the request.
     received: Vec<u8>,
-    serial: u64,
     /// How others see it.
     entry: Arc<Entry>,
     opened: Instant,
@@ -111,6 +112,14 @@ impl Drop for Registered<'_> {
 }
 
 impl Life {
+    /// The router, or a limit, did not let it in.
+    #[inline(never)]
+    fn leave_refused(&mut self, refusal: &Refusal, greeting: &Greeting) {
+        let (outbound, info) = (Arc::clone(&self.connection.outbound), self.connection.info());
+        let claim = Claim { address: info.address, account: Some(info.account.clone()) };
+        refuse(&mut self.receiver, &outbound, refusal, &claim, greeting, &self.shared);
+    }
+
     /// From registration to the reason for the end. A panic, in the handler or in our own code, ends this connection only.
     fn live(&mut self, registered: &mut Registered<'_>) {
         let info = self.connection.info();
@@ -260,6 +269,7 @@ impl Life {
     }
 
     /// Gives the peer time to read the Close, and to answer it.
+    #[inline(never)]
     fn take_leave(&mut self) {
         if self.connection.outbound.is_ending() {
             leaving::discard(&mut self.receiver, &self.connection.outbound);

@@ -52,7 +52,7 @@ pub(crate) struct Newcomer {
 
 impl Admitted {
     /// Builds the connection, of which nobody knows yet.
-    pub(crate) fn prepare(self, socket: Arc<TcpStream>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Newcomer {
+    pub(crate) fn prepare(self, socket: Arc<TcpStream>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Box<Newcomer> {
         let (now, config) = (Instant::now(), &shared.config);
         let (serial, id) = shared.ids.next();
         let info = ConnectionInfo {
@@ -84,7 +84,7 @@ impl Admitted {
             info: Arc::clone(&info),
             greeting,
         };
-        let entry = Arc::new(Entry::new(info, outbound, heartbeat.times(), now));
+        let entry = Arc::new(Entry::new(serial, info, outbound, heartbeat.times(), now));
         let life = Life {
             shared: Arc::clone(shared),
             dispatch: Dispatch::new(
@@ -100,14 +100,14 @@ impl Admitted {
             inbound: Inbound::new(&format, config, now),
             heartbeat,
             received: self.received,
-            serial,
             entry,
             opened: now,
             bytes_received: 0,
             permit,
         };
         let (life, registration) = (Box::new(life), Box::new(registration));
-        Newcomer { life, registration, accepted: self.accepted, deadline: self.deadline, greeting: self.greeting }
+        let Self { accepted, deadline, greeting, .. } = self;
+        Box::new(Newcomer { life, registration, accepted, deadline, greeting })
     }
 }
 

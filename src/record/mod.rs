@@ -46,9 +46,10 @@ impl Records {
     }
 
     /// A connection is being registered. It is listed until the answer is dropped.
-    pub(crate) fn opened(self: &Arc<Self>, serial: u64, entry: Arc<Entry>) -> Listed {
-        lock(&self.open).insert(serial, Arc::clone(&entry));
-        Listed { records: Arc::clone(self), serial, entry }
+    #[inline(never)]
+    pub(crate) fn opened(self: &Arc<Self>, entry: &Arc<Entry>) -> Listed {
+        lock(&self.open).insert(entry.serial, Arc::clone(entry));
+        Listed { records: Arc::clone(self), entry: Arc::clone(entry) }
     }
 
     /// Somebody was refused, with this status where HTTP was spoken.
@@ -98,7 +99,6 @@ impl Claim {
 /// A connection's place in the list of those that are there.
 pub(crate) struct Listed {
     records: Arc<Records>,
-    serial: u64,
     entry: Arc<Entry>,
 }
 
@@ -113,6 +113,6 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        lock(&self.records.open).remove(&self.serial);
+        lock(&self.records.open).remove(&self.entry.serial);
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Vitals {
 
 /// A connection's entry: written by its thread, read by whoever asks.
 pub(crate) struct Entry {
+    /// The number of the connection, never used again.
+    pub(super) serial: u64,
     info: Arc<ConnectionInfo>,
     opened: Instant,
     outbound: Arc<Outbound>,
@@ -52,6 +54,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(
+        serial: u64,
         info: Arc<ConnectionInfo>,
         outbound: Arc<Outbound>,
         heartbeat: HeartbeatTimes,
@@ -65,7 +68,7 @@ impl Entry {
             heartbeat,
             background: None,
         };
-        Self { info, opened, outbound, published: Mutex::new((vitals, RecentRate::new(opened))) }
+        Self { serial, info, opened, outbound, published: Mutex::new((vitals, RecentRate::new(opened))) }
     }
 
     /// How it is now. Called by the connection's thread only.

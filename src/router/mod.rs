@@ -76,6 +76,7 @@ impl Router {
     ///
     /// # Errors
     /// The refusal of a limit, or 503 when the router cannot be asked until `deadline`.
+    #[inline(never)]
     pub(crate) fn register(
         &self,
         registration: Box<Registration>,
