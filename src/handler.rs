@@ -19,10 +19,10 @@ use std::time::Duration;
 
 /// The embedding program's part of a server. Every method has a default, which lets everybody in and everything pass.
 ///
-/// `authenticate` runs on the handshake's thread, `presence` on one of its own, `metrics` on that of a request; all others run on the thread of the
-/// connection that they are about, one at a time. Each may block, for as long as it makes sense to keep that one client
-/// waiting: nobody else waits with it. A panic in any of them costs that connection, which is closed with 1011, and
-/// nothing else; in `presence` it costs that change, in `metrics` those of the program.
+/// `authenticate` runs on the handshake's thread, `presence` on one of its own, `metrics` on that of a request; all others
+/// run on the thread of the connection that they are about, one at a time. Each may block, for as long as it makes sense
+/// to keep that one client waiting: nobody else waits with it. A panic in any of them costs that connection, which is
+/// closed with 1011, and nothing else; in `presence` it costs that change, in `metrics` those of the program.
 pub trait Handler: Send + Sync + 'static {
     /// Whether [`Handler::authenticate`] finds out who a client is. While it says no, the server refuses to listen
     /// beyond loopback unless [`Config::allow_anonymous`](crate::Config::allow_anonymous) is set. Default false.

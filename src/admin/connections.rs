@@ -47,8 +47,8 @@ pub(super) fn one(call: &Call<'_>) -> Result<Response, Response> {
     let id: ConnectionId = name(call)?;
     // The router says whether it can still be reached.
     let detail = call.shared.handle.connection(id.clone()).map_err(refused)?.ok_or_else(no_such_connection)?;
-    let found = call.shared.handle.open_connections().into_iter().find(|open| open.info.id == id);
-    let mut answer = open(&found.ok_or_else(no_such_connection)?);
+    let found = call.shared.handle.open_connection(&id).ok_or_else(no_such_connection)?;
+    let mut answer = open(&found);
     answer["rooms"] = json!(room_names(&detail.rooms));
     Ok(json::answer(&answer))
 }

@@ -50,8 +50,8 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let query = query(flags, now);
     let connections = match &flags.account {
         Some(account) => {
-            let path = format!("/v1/connections?account={}&limit={PAGE}", escape(account.as_str()));
-            page(&flags.server, &path, "connections")?.0
+            let query = [("account", account.as_str()), ("limit", &PAGE.to_string())];
+            page(&flags.server, "connections", &query)?.0
         }
         None => Vec::new(),
     };
@@ -72,34 +72,37 @@ pub(super) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     Ok(if is_known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the past is asked for with, each parameter behind an ampersand.
-fn query(flags: &Flags, now: SystemTime) -> String {
+/// What the past is asked for with.
+fn query(flags: &Flags, now: SystemTime) -> Vec<(&'static str, String)> {
     let since = flags.since.map(|Time(ago)| {
         let since = now.checked_sub(ago).and_then(|since| since.duration_since(UNIX_EPOCH).ok());
         since.unwrap_or_default().as_millis().to_string()
     });
     let account = flags.account.as_ref().map(ToString::to_string);
     let parameters = [("account", account), ("since", since), ("reason", flags.reason.clone())];
-    let given = parameters.into_iter().filter_map(|(name, value)| Some(format!("&{name}={}", escape(&value?))));
-    given.collect()
+    parameters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// All pages of a list of the past, up to `most` of its entries.
-fn pages(server: &Server, list: &str, query: &str, most: usize) -> Result<Vec<Value>, Failure> {
-    let (mut entries, mut after) = (Vec::new(), String::new());
+fn pages(server: &Server, list: &str, query: &[(&str, String)], most: usize) -> Result<Vec<Value>, Failure> {
+    let (mut entries, mut after) = (Vec::new(), None);
     while entries.len() < most {
-        let path = format!("/v1/{list}?limit={}{query}{after}", PAGE.min(most - entries.len()));
-        let (more, next) = page(server, &path, list)?;
+        let limit = PAGE.min(most - entries.len()).to_string();
+        let mut query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        query.push(("limit", &limit));
+        query.extend(after.as_deref().map(|after| ("after", after)));
+        let (more, next) = page(server, list, &query)?;
         entries.extend(more);
         let Some(next) = next else { break };
-        after = format!("&after={next}");
+        after = Some(next.to_string());
     }
     Ok(entries)
 }
 
 /// One page: its entries, and what the next one comes after.
-fn page(server: &Server, path: &str, list: &str) -> Result<(Vec<Value>, Option<u64>), Failure> {
-    let answer: Value = serde_json::from_str(&server.get(path, &[])?).map_err(|_| none_of_ours())?;
+fn page(server: &Server, list: &str, query: &[(&str, &str)]) -> Result<(Vec<Value>, Option<u64>), Failure> {
+    let answer: Value =
+        serde_json::from_str(&server.get(&format!("/v1/{list}"), query)?).map_err(|_| none_of_ours())?;
     let entries = answer[list].as_array().ok_or_else(none_of_ours)?;
     Ok((entries.clone(), answer["next"].as_u64()))
 }
@@ -110,15 +113,6 @@ fn read<T: DeserializeOwned>(entries: Vec<Value>) -> Result<Vec<T>, Failure> {
 
 fn none_of_ours() -> Failure {
     Failure::Run("this is no answer of a heartwire server".into())
-}
-
-/// Percent-encodes everything but what needs it nowhere (RFC 3986 §2.3).
-fn escape(text: &str) -> String {
-    let escaped = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escaped).collect()
 }
 
 #[cfg(test)]

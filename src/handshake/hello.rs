@@ -40,8 +40,9 @@ pub(super) fn run(accepted: &Accepted, shared: &Arc<Shared>) {
             if reason.kind() != CloseKind::PeerGone {
                 outbound.close(reason.clone(), Waiting::Drop);
             }
-            connection::leave(&mut Receiver::new(Arc::clone(&accepted.socket)), &outbound, reason);
+            let reason = connection::leave(&mut Receiver::new(Arc::clone(&accepted.socket)), &outbound, reason);
             shared.metrics.strangers_closed.add(1);
+            keep(shared, &Claim::of(accepted.peer), &reason);
             return;
         }
     };
@@ -284,9 +285,8 @@ impl<'a> Stranger<'a> {
     fn end(&mut self) {
         let reason = connection::leave(&mut self.receiver, &self.outbound, CloseKind::PeerGone.into());
         self.shared.metrics.strangers_closed.add(1);
-        // One that only stayed away, or stayed silent, has asked for nothing.
-        if matches!(reason.kind(), CloseKind::BadRequest | CloseKind::TooSlow) && !self.refused {
-            self.shared.records.refused(&self.claim, None, &reason);
+        if !self.refused {
+            keep(self.shared, &self.claim, &reason);
         }
         let lasted = self.accepted.at.elapsed();
         let reason = reason.to_string();
@@ -295,6 +295,14 @@ impl<'a> Stranger<'a> {
             self.claim.address,
             Printable(&reason)
         );
+    }
+}
+
+/// Keeps what a stranger did wrong, or failed to do, for whoever asks why. One that left by itself, or fell silent, has
+/// asked for nothing.
+fn keep(shared: &Shared, claim: &Claim, reason: &CloseReason) {
+    if matches!(reason.kind(), CloseKind::BadRequest | CloseKind::TooSlow | CloseKind::RateLimit) {
+        shared.records.refused(claim, None, reason);
     }
 }
 

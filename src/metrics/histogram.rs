@@ -21,7 +21,7 @@ pub(crate) struct Snapshot {
     pub(crate) buckets: Vec<(f64, u64)>,
     /// How many values there are: those of all buckets.
     pub(crate) count: u64,
-    /// The sum of all values. It may lack one that was counted at this very moment.
+    /// The sum of all values. It may lack one that is counted at this very moment, or have one more.
     pub(crate) sum: f64,
 }
 

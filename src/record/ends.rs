@@ -37,7 +37,7 @@ pub struct RefusedAttempt {
     pub account: Option<Account>,
     /// The client's address: that of the socket, or the one a trusted proxy named.
     pub address: SocketAddr,
-    /// The status of HTTP with which it was refused, where it asked by HTTP.
+    /// The status of HTTP that says so, where it asked by HTTP; a browser is told by a Close instead.
     pub status: Option<u16>,
     /// Why, with at most as much text as a close frame carries.
     pub reason: CloseReason,
@@ -141,11 +141,12 @@ impl<T: End> Ring<T> {
     pub(super) fn push(&self, end: T) {
         let kept = &mut *lock(&self.0);
         kept.last += 1;
-        let forgotten = if kept.entries.len() == kept.most { kept.entries.pop_front() } else { None };
+        if kept.entries.len() == kept.most {
+            kept.entries.pop_front();
+        }
         if kept.entries.len() < kept.most {
             kept.entries.push_back(end);
         }
-        drop(forgotten);
     }
 
     /// Those that the filter lets pass, each with its number, the newest first.

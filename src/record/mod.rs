@@ -70,6 +70,13 @@ impl Records {
         entries.iter().map(|entry| entry.look(now)).collect()
     }
 
+    /// One of them. The others are not looked at.
+    #[cfg(feature = "admin")]
+    pub(crate) fn look_at(&self, id: &ConnectionId) -> Option<OpenConnection> {
+        let found = lock(&self.open).values().find(|entry| entry.info.id == *id).cloned();
+        found.map(|entry| entry.look(Instant::now()))
+    }
+
     /// Closed connections, each with its number, the newest first.
     pub(crate) fn find_closed(&self, filter: &EndFilter) -> Vec<(u64, ClosedConnection)> {
         self.closed.find(filter)

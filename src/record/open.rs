@@ -46,7 +46,7 @@ pub(crate) struct Vitals {
 pub(crate) struct Entry {
     /// The number of the connection, never used again.
     pub(super) serial: u64,
-    info: Arc<ConnectionInfo>,
+    pub(super) info: Arc<ConnectionInfo>,
     opened: Instant,
     outbound: Arc<Outbound>,
     published: Mutex<(Vitals, RecentRate)>,

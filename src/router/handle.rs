@@ -19,8 +19,9 @@ use std::time::Duration;
 
 /// How a program talks to its server: from any thread, for as long as it likes. Cheap to clone.
 ///
-/// Each call is a round trip through the router, unless it says otherwise, so that its answer tells what really happened. It waits 5 s for room
-/// and 5 s for the answer, then it is [`SendError::Busy`]; on a server that has stopped it is [`SendError::Stopped`].
+/// Each call is a round trip through the router, unless it says otherwise, so that its answer tells what really happened.
+/// It waits 5 s for room and 5 s for the answer, then it is [`SendError::Busy`]; on a server that has stopped it is
+/// [`SendError::Stopped`].
 #[derive(Clone)]
 pub struct Handle {
     router: Router,
@@ -199,6 +200,12 @@ impl Handle {
     #[must_use]
     pub fn open_connections(&self) -> Vec<OpenConnection> {
         self.records.look()
+    }
+
+    /// One of them.
+    #[cfg(feature = "admin")]
+    pub(crate) fn open_connection(&self, id: &ConnectionId) -> Option<OpenConnection> {
+        self.records.look_at(id)
     }
 
     /// The last connections that ended ([`Config::closed_connections`](crate::Config) says how many are kept), each with

@@ -10,8 +10,8 @@ use crate::raw::{self, Peer};
 use crate::support::{Client, account, config, configured, eventually};
 use heartwire::config::{Heartbeat, Liveness, ProxyProtocol};
 use heartwire::{
-    Anonymous, CloseKind, CloseReason, ClosedConnection, Config, Connection, Frame, Handle, Handler, Push, Server,
-    Statistics, Target,
+    Anonymous, CloseKind, CloseReason, ClosedConnection, Config, Connection, EndFilter, Frame, Handle, Handler, Push,
+    Server, Statistics, Target,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -410,10 +410,14 @@ fn a_proxy_header_in_front_of_the_lines_names_the_client() {
     let mut direct = dial();
     direct.send(&hello("c"));
     assert_eq!(direct.ending().code, 4501, "a trusted proxy must send one");
+    drop(direct);
+    let refused = || server.handle().refused_attempts(&EndFilter::default());
+    eventually("it is kept for whoever asks why", || refused().len() == 1);
+    assert!(refused()[0].1.explain().cause.contains("PROXY header"));
     let mut half = dial();
     half.write(&header[..20]);
     half.finish();
     assert_eq!(half.line(), None, "whoever has left is told nothing");
-    drop((direct, half));
+    drop(half);
     eventually("they are counted", || server.handle().counts().unwrap().strangers_closed == 2);
 }

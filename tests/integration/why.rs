@@ -242,6 +242,9 @@ fn nothing_known_is_exit_code_1() {
         let output = why(stage.admin, arguments);
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
+    let (code, printed, _) = outcome(&["mal&lory/?=+ \u{fc}"]);
+    assert_eq!(code, Some(1));
+    assert!(printed.starts_with("Nothing is known of mal&lory/?=+ \u{fc}: "), "{printed}");
     let (code, printed, _) = outcome(&["mallory"]);
     assert_eq!(code, Some(1));
     assert!(printed.starts_with("Nothing is known of mallory: "), "{printed}");

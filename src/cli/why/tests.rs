@@ -36,31 +36,35 @@ fn refusal(account: &Value) -> Value {
     })
 }
 
+fn here(closing: &Value) -> Value {
+    json!({
+        "id": "1-1", "device": "", "address": "203.0.113.7:51234", "since": NOON - 60_000, "last_heard_ms": 1_200,
+        "queued_bytes": 0, "round_trip_ms": { "last": 1.0, "p50": 1.25, "max": 4.0 }, "closing": closing,
+    })
+}
+
 fn known(connections: Vec<Value>, closed: Vec<Value>, refused: Vec<Value>) -> Known {
     Known { connections: read(connections).unwrap(), closed: read(closed).unwrap(), refused: read(refused).unwrap() }
 }
 
 #[test]
 fn what_is_asked_for_is_in_the_query() {
-    assert_eq!(query(&flags(&[]), now()), "");
+    assert_eq!(query(&flags(&[]), now()), []);
     let asked = flags(&["a b&c/ü", "--since", "1h", "--reason", "4201"]);
-    let expected = format!("&account=a%20b%26c%2F%C3%BC&since={}&reason=4201", NOON - 3_600_000);
-    assert_eq!(query(&asked, now()), expected);
-    assert_eq!(query(&flags(&["--since", "1000years"]), now()), "&since=0");
+    let since = (NOON - 3_600_000).to_string();
+    assert_eq!(query(&asked, now()), [("account", "a b&c/ü".into()), ("since", since), ("reason", "4201".into())]);
+    assert_eq!(query(&flags(&["--since", "1000years"]), now()), [("since", "0".into())]);
 }
 
 #[test]
 fn of_an_account_its_connections_come_first_and_repeats_are_one() {
-    let here = json!({
-        "id": "1-1", "device": "", "address": "203.0.113.7:51234", "since": NOON - 60_000, "last_heard_ms": 1_200,
-        "queued_bytes": 0, "round_trip_ms": { "last": 1.0, "p50": 1.25, "max": 4.0 }, "closing": null,
-    });
     let ends = vec![
         end(10, "alice", "heartbeat_timeout", "Wait."),
         end(20, "alice", "peer_gone", "Nothing."),
         end(3_700, "alice", "heartbeat_timeout", "Wait."),
     ];
-    let text = told::of_account(&alice(), &known(vec![here], ends, vec![refusal(&"alice".into())]), now());
+    let text =
+        told::of_account(&alice(), &known(vec![here(&Value::Null)], ends, vec![refusal(&"alice".into())]), now());
     let expected = "\
 alice is connected:
   since 2026-11-22T11:59:00Z (1m ago), from 203.0.113.7:51234; round trip 1.25 ms, 4 ms at most; 0 bytes wait for it; last \
@@ -87,6 +91,17 @@ heard 1s ago
   What to do: Make one.
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn whoever_takes_leave_is_not_connected() {
+    let leaving = || here(&json!({ "code": 4201, "reason": "heartbeat_timeout", "text": "heartbeat timeout: a" }));
+    let told = |connections| told::of_account(&alice(), &known(connections, vec![], vec![]), now());
+    let text = told(vec![leaving()]);
+    assert!(text.starts_with("alice is not connected any more, but still taking leave:\n  since "), "{text}");
+    assert!(text.contains("; closing: heartbeat timeout: a\n"), "{text}");
+    assert!(told(vec![leaving(), here(&Value::Null)]).starts_with("alice is connected:\n"));
+    assert!(told(vec![here(&Value::Null), here(&Value::Null)]).starts_with("alice is connected, 2 times:\n"));
 }
 
 #[test]

@@ -82,8 +82,9 @@ pub(super) fn of_account(account: &Account, known: &Known, now: SystemTime) -> S
              10,000 ends (serve\n--closed-connections) and 1,000 refusals. --since and --reason leave out more.\n"
         );
     }
-    let mut text = match connections.len() {
-        0 => format!("{name} is not connected.\n"),
+    let mut text = match connections.iter().filter(|open| open.closing.is_none()).count() {
+        0 if connections.is_empty() => format!("{name} is not connected.\n"),
+        0 => format!("{name} is not connected any more, but still taking leave:\n"),
         1 => format!("{name} is connected:\n"),
         n => format!("{name} is connected, {n} times:\n"),
     };

@@ -93,6 +93,12 @@ pub(super) const MEANINGS: &[Meaning] = &[
          address, raise --auth-failures and --auth-failures-burst; behind a proxy, tell them apart by --trusted-proxy.",
     ),
     Meaning::of(
+        CloseKind::RateLimit,
+        "too many lines",
+        "It came by raw TCP and sent more lines than --rate permits for 5 s on end, without ever saying hello.",
+        "Have the client send its hello line first, and wait when it gets error 111. Otherwise raise --rate and --burst.",
+    ),
+    Meaning::of(
         CloseKind::ConnectionLimit,
         "this address has as many",
         "Its address has as many connections as one may have.",

@@ -24,8 +24,8 @@ pub(super) fn timeout(closed: &ClosedConnection) -> Option<Explanation> {
                  its deadline was {deadline}, and {pings}."
             ),
             format!(
-                "Have the client send a heartbeat every {} and answer pings, or let every byte count: --liveness any.",
-                spoken(closed.heartbeat.interval)
+                "Have the client send a heartbeat {} and answer pings, or let every byte count: --liveness any.",
+                often(closed)
             ),
         )
     } else {
@@ -47,7 +47,7 @@ fn silent(closed: &ClosedConnection, unanswered: u64) -> (String, String) {
     let round_trips = did
         .median_round_trip
         .map_or_else(String::new, |median| format!(" Its median round trip was {}.", spoken(median)));
-    let beat = spoken(interval);
+    let beat = often(closed);
     if unanswered == 0 {
         return (
             "No ping had been sent: its own thread here was held up, by a handler of the program or because the machine \
@@ -80,15 +80,16 @@ fn silent(closed: &ClosedConnection, unanswered: u64) -> (String, String) {
                 count(did.pings_answered, "ping")
             ),
             format!(
-                "Nothing, if it is now and then: clients come back at once. If a NAT or proxy forgets connections, lower \
-                 --heartbeat-interval ({beat} now) to keep it awake; if devices only sleep, {}.",
+                "Nothing, if it is now and then: clients come back at once. If a NAT or proxy forgets connections, {} to \
+                 keep it awake; if devices only sleep, {}.",
+                shorter(closed),
                 longer(closed)
             ),
         ),
         None if closed.info.dialect == Dialect::Tcp => (
             "It has never answered a ping: on raw TCP that is a line, and whoever is there must send a line in return."
                 .into(),
-            format!("Have the client answer each ping line, or send a heartbeat every {beat}."),
+            format!("Have the client answer each ping line, or send a heartbeat {beat}."),
         ),
         None => (
             format!(
@@ -96,7 +97,7 @@ fn silent(closed: &ClosedConnection, unanswered: u64) -> (String, String) {
                  it reads), or its network went away early.",
                 count(did.messages_received, "message")
             ),
-            format!("Have the client read all the time and send a heartbeat every {beat}; or {}.", longer(closed)),
+            format!("Have the client read all the time and send a heartbeat {beat}; or {}.", longer(closed)),
         ),
     }
 }
@@ -114,17 +115,19 @@ pub(super) fn gone(closed: &ClosedConnection) -> Explanation {
             "Nothing.".into(),
         )
     } else if did.last_heard >= interval {
+        // One an interval; of its whole life, those also count as unanswered whose answers came late.
+        let since_heard = u64::try_from(did.last_heard.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX);
+        let unanswered = did.pings_sent.saturating_sub(did.pings_answered).min(since_heard);
         (
             format!(
                 "It broke off without a Close after {silence} of silence, in which {} went unanswered: its network or device \
                  went away, or a proxy ended what seemed idle.{page}",
-                count(did.pings_sent.saturating_sub(did.pings_answered), "ping")
+                count(unanswered, "ping")
             ),
             format!(
                 "Nothing, if it is now and then: clients come back by themselves. If it is always after the same silence, a \
-                 proxy has a limit (nginx: proxy_read_timeout, 60 s): raise that, or lower --heartbeat-interval ({} now) \
-                 below it.",
-                spoken(interval)
+                 proxy has a limit (nginx: proxy_read_timeout, 60 s): raise that, or stay below it: {}.",
+                shorter(closed)
             ),
         )
     } else if did.duration < AT_ONCE && did.messages_received == 0 {
@@ -160,15 +163,33 @@ fn promised(closed: &ClosedConnection) -> &'static str {
     if is_promised(closed) { " by its own promise to be heard" } else { "" }
 }
 
-/// How to give it more time, as the end of a sentence.
-fn longer(closed: &ClosedConnection) -> String {
-    let timeout = spoken(closed.heartbeat.timeout);
+/// How often it should be heard, as the end of a sentence. Every client promises something else, so that a remedy with
+/// what it promised would be one of its own.
+fn often(closed: &ClosedConnection) -> String {
     if is_promised(closed) {
-        format!(
-            "have the client promise a longer time (heartbeat_ms in its query, next_ms in a heartbeat; {timeout} is 1.5 \
-             times as long, within --negotiable-timeout)"
-        )
+        "as often as it promises".into()
     } else {
+        format!("every {}", spoken(closed.heartbeat.interval))
+    }
+}
+
+/// How to give it more time, likewise.
+fn longer(closed: &ClosedConnection) -> String {
+    if is_promised(closed) {
+        "have the client promise a longer time (heartbeat_ms in its query, next_ms in a heartbeat; the deadline is 1.5 \
+         times as long, within --negotiable-timeout)"
+            .into()
+    } else {
+        let timeout = spoken(closed.heartbeat.timeout);
         format!("raise --heartbeat-timeout ({timeout} now), or have the client promise a longer time (heartbeat_ms)")
+    }
+}
+
+/// How to have less silence on the way to it, likewise. Who promises when it is heard is not asked before.
+fn shorter(closed: &ClosedConnection) -> String {
+    if is_promised(closed) {
+        "have the client promise a shorter time (heartbeat_ms in its query, next_ms in a heartbeat)".into()
+    } else {
+        format!("lower --heartbeat-interval ({} now)", spoken(closed.heartbeat.interval))
     }
 }

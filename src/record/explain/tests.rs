@@ -132,6 +132,7 @@ const REFUSALS: &[(CloseKind, &str, &str, &str)] = &[
     (CloseKind::AuthenticationFailed, "banned", "could not prove", "--auth"),
     (CloseKind::Internal, "authentication failed on the server's side", "panicked", "log"),
     (CloseKind::RateLimit, "too many attempts of this address have failed", "attempts", "--auth-failures-burst"),
+    (CloseKind::RateLimit, "too many lines for 5 s", "without ever saying hello", "--rate and --burst"),
     (CloseKind::ConnectionLimit, "this address has as many connections as it may have", "address", "--trusted-proxy"),
     (
         CloseKind::ConnectionLimit,
@@ -296,6 +297,28 @@ fn a_silence_is_told_from_other_silences() {
 }
 
 #[test]
+fn to_whom_a_promise_holds_no_interval_of_the_server_does() {
+    let promising = |kind, detail, seconds: u64| {
+        let mut closed = ended(kind, detail);
+        answering(&mut closed);
+        closed.heartbeat =
+            HeartbeatTimes { interval: Duration::from_secs(seconds * 11), timeout: Duration::from_secs(seconds * 15) };
+        closed.statistics.last_heard = closed.heartbeat.timeout;
+        closed.explain()
+    };
+    for (kind, detail) in [
+        (CloseKind::HeartbeatTimeout, "heard nothing for 45.0 s; 1 ping unanswered"),
+        (CloseKind::HeartbeatTimeout, "heard no heartbeat for 45.0 s; 1 ping unanswered"),
+        (CloseKind::PeerGone, ""),
+    ] {
+        let [three, four] = [3, 4].map(|seconds| promising(kind, detail, seconds));
+        assert_says(&three, "", "promise a shorter time");
+        assert!(!three.remedy.contains("--heartbeat-interval"), "{}", three.remedy);
+        assert_eq!(three.remedy, four.remedy, "so that a summary counts them together");
+    }
+}
+
+#[test]
 fn whoever_only_chats_is_not_silent() {
     let detail = "heard no heartbeat for 60.1 s; 1 ping unanswered";
     let mut chatting = ended(CloseKind::HeartbeatTimeout, detail);
@@ -326,6 +349,10 @@ fn what_breaks_off_is_told_by_when_it_does() {
         (closed.statistics.last_heard, closed.statistics.pings_sent) = (Duration::from_secs(50), 1);
     };
     assert_says(&gone(after_silence), "50 s of silence, in which 1 ping went", "--heartbeat-interval (25 s now)");
+    let late_before: fn(&mut ClosedConnection) = |closed| {
+        (closed.statistics.last_heard, closed.statistics.pings_sent) = (Duration::from_secs(50), 30);
+    };
+    assert_says(&gone(late_before), "50 s of silence, in which 2 pings went", "--heartbeat-interval");
     assert_says(&gone(lines), "ended its TCP connection", "Nothing");
     assert_says(&gone(|closed| closed.background = Some(true)), "in the background", "Nothing");
 }

@@ -60,6 +60,23 @@ fn each_reason_that_the_page_knows_is_written_about() {
     }
 }
 
+/// What is summed by `instance` has lost all other labels, and finds no partner that has kept them: such an alert is silent
+/// for ever.
+#[test]
+fn both_sides_of_a_share_have_the_same_labels() {
+    let prose = read("docs/metrics.md");
+    let rules = prose.split("- alert: ").skip(1).map(|rule| {
+        let expression = rule.split_once("expr:").unwrap().1.split("for:").next().unwrap();
+        expression.split_whitespace().collect::<Vec<_>>().join(" ")
+    });
+    let shares: Vec<_> = rules.filter(|rule| rule.contains(" / ")).collect();
+    assert!(shares.len() > 3, "{shares:?}");
+    for share in shares {
+        let (part, whole) = share.split_once(" / ").unwrap();
+        assert_eq!(part.contains("sum by (instance)"), whole.contains("sum by (instance)"), "{share}");
+    }
+}
+
 #[test]
 fn the_dashboard_can_be_imported() {
     let dashboard: Value = serde_json::from_str(&read("docs/grafana-dashboard.json")).unwrap();
