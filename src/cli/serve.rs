@@ -154,7 +154,11 @@ impl Invitation {
             info!("raw TCP on {}: nc {}", list(server.local_tcp_addrs()), host_and_port(reachable(*address)));
         }
         if let Some(address) = server.local_admin_addrs().first() {
-            info!("HTTP API on {}: curl http://{}/healthz", list(&server.local_admin_addrs()), reachable(*address));
+            info!(
+                "HTTP API on {}: http://{}/ shows how it goes",
+                list(&server.local_admin_addrs()),
+                reachable(*address)
+            );
         }
         info!("authentication: {}", self.authentication);
         info!("{}", server.admission());
