@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch } from './chromium.mjs';
-import { accessible, portraits } from './looks.mjs';
+import { accessible, fits, portraits } from './looks.mjs';
 import { Client, afterwards, eventually, serve } from './support.mjs';
 
 export const BOUND_MS = 300_000;
@@ -21,7 +21,7 @@ export default async function dashboard() {
   const page = await Page.open(browser, server);
   await theKeyIsAskedForOnce(page);
   const alice = await Client.connect(server, 'alice');
-  const hostile = await Client.connect(server, encodeURIComponent(MARKUP));
+  const hostile = await Client.connect(server, `${encodeURIComponent(MARKUP)}&device=${'W'.repeat(64)}`);
   await theFiguresAreTheServers(page, server);
   await whatIsSearchedIsFound(page);
   await textOfPeersIsText(page);
@@ -30,10 +30,13 @@ export default async function dashboard() {
   await theKeyboardIsEnough(page, hostile, await Client.connect(server, 'dave'));
   await whoMayOnlyLookIsToldSo(browser, server);
   await accessible(page.page, 'the dashboard');
+  await noNameMakesItWider(page);
   await portraits(browser, page.url, 'dashboard', prepared);
   assert.deepEqual(page.complaints, []);
+  await aKeyThatIsTakenAwayIsAskedForAgain(browser, server, flags[1]);
   await aServerThatDiedIsMissedAndFoundAgain(page, server, flags);
   await nobodyIsAskedWhereThereAreNoKeys(browser);
+  await theVerdictIsRight(browser);
 }
 
 async function keyFile() {
@@ -198,6 +201,30 @@ async function prepared(page) {
   await page.locator('#messages-picture path').first().waitFor({ state: 'attached' });
 }
 
+async function noNameMakesItWider({ page }) {
+  const { width, height } = page.viewportSize();
+  for (const narrow of [320, 800, 960, 1200]) {
+    await page.setViewportSize({ width: narrow, height });
+    await fits(page, `the dashboard at ${narrow} px`);
+  }
+  await page.setViewportSize({ width, height });
+}
+
+/** Also while something else is open. */
+async function aKeyThatIsTakenAwayIsAskedForAgain(browser, server, file) {
+  const { page, ...monitor } = await Page.open(browser, server);
+  await page.fill('#key', MONITOR_KEY);
+  await page.keyboard.press('Enter');
+  await page.locator('#connections-panel button.plain').first().click();
+  await page.locator('#details[open]').waitFor();
+  await writeFile(file, `operator admin ${ADMIN_KEY}\n`);
+  server.kill('SIGHUP');
+  await page.locator('#door-note', { hasText: "none of the server's keys" }).waitFor();
+  await page.locator('#key:focus').waitFor();
+  assert.equal(await page.locator('dialog[open]').count(), 0);
+  assert.deepEqual(monitor.complaints, []);
+}
+
 async function aServerThatDiedIsMissedAndFoundAgain(page, server, flags) {
   const title = page.page.locator('#verdict-title');
   server.kill('SIGKILL');
@@ -217,6 +244,49 @@ async function nobodyIsAskedWhereThereAreNoKeys(browser) {
   const page = await Page.open(browser, server);
   await page.page.locator('#verdict-title', { hasText: 'All is well' }).waitFor();
   assert.equal(await page.page.locator('#door').isVisible(), false);
+}
+
+/** Of figures that a server comes to only in need; and of those that it comes to every day, which alarm nobody. */
+async function theVerdictIsRight(browser) {
+  const server = await serve([], '127.0.0.1:0', '127.0.0.1:0');
+  const { page, complaints } = await Page.open(browser, server);
+  const title = words => page.locator('#verdict-title', { hasText: words }).waitFor();
+  let altered = text => text;
+  await page.route('**/metrics', async route => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, body: altered(await answer.text()) });
+  });
+  const set = (series, value) => text => {
+    const others = text.split('\n').filter(line => !line.startsWith(`${series} `));
+    return [...others, value === undefined ? '' : `${series} ${value}`].join('\n');
+  };
+  const table = [
+    ['heartwire_dropped_total{kind="outbound_frames"}', 7, 'All is well'],
+    ['heartwire_dropped_total{kind="commands"}', 7, 'Messages of clients are dropped'],
+    ['heartwire_connections_closed_total{reason="slow_consumer",code="4101"}', 1, 'Slow consumers are cut off'],
+    ['heartwire_connections_closed_total{reason="peer_closed",code="1001"}', 500, 'All is well'],
+    ['heartwire_webhook_events_dropped_total', 0, 'All is well'],
+    ['heartwire_connections', 9_999, 'At the limit: connections'],
+    ['heartwire_accounts', undefined, 'The router does not answer'],
+  ];
+  for (const [series, value, words] of table) {
+    altered = text => text;
+    await page.reload();
+    await title('All is well');
+    assert.doesNotMatch(await page.locator('#verdict-words').textContent(), /NaN|last minute/);
+    altered = set(series, value);
+    // The first of these may have been asked for before; when the third comes, the second is shown.
+    for (let answers = 0; answers < 3; answers += 1) await page.waitForResponse('**/metrics');
+    const [said] = (await page.locator('#verdict-title').textContent()).split(', and');
+    assert.equal(said, words, series);
+  }
+  // A server that stops says so, and is then not one that died.
+  await page.unrouteAll({ behavior: 'wait' });
+  await page.route('**/readyz', route => route.fulfill({ status: 503 }));
+  await title('The server is stopping');
+  server.kill('SIGKILL');
+  await title('The server has stopped');
+  assert.deepEqual(complaints, []);
 }
 
 /** The dashboard of a server, in a context of its own. */

@@ -12,7 +12,8 @@ pub(super) const GAP: u16 = 2;
 /// The widest that a column is where there is a width to keep to.
 const MAX_WIDTH: usize = 24;
 
-/// A column: its title, the side that its cells keep to (numbers the right, so that they can be compared), and what they say of a connection at a time in ms since 1970.
+/// A column: its title, the side that its cells keep to (numbers the right, so that they can be compared), and what
+/// they say of a connection at a time in ms since 1970.
 pub(super) struct Column {
     pub(super) title: &'static str,
     pub(super) side: Alignment,
