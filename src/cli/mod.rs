@@ -16,6 +16,7 @@ mod reload;
 mod serve;
 mod settings;
 mod setup;
+mod times;
 mod token;
 mod top;
 mod values;

@@ -3,12 +3,13 @@
 use super::super::Failure;
 use super::super::admin_client::Server;
 use super::super::log::OneLine;
+use super::super::times::Moment;
 use super::super::values::{Words, word_for};
 use super::table::Table;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,18 +232,12 @@ fn collect(name: &str, value: &Value, fields: &mut Vec<Field>) {
                 Value::String(text) => OneLine(text).to_string(),
                 other => other.to_string(),
             };
-            if let (true, Some(time)) = (name == "since", value.as_u64().and_then(timestamp)) {
-                text = format!("{text} ({time})");
+            if let ("since", Some(ms)) = (name, value.as_u64()) {
+                text = format!("{text} ({})", Moment(ms));
             }
             fields.push((OneLine(name).to_string(), text));
         }
     }
-}
-
-/// A time in ms since 1970, as RFC 3339 writes it; `None` beyond the year 9999, which it cannot write.
-fn timestamp(ms: u64) -> Option<humantime::Rfc3339Timestamp> {
-    const END_OF_9999: u64 = 253_402_300_799_999;
-    (ms <= END_OF_9999).then(|| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)))
 }
 
 #[cfg(test)]

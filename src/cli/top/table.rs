@@ -1,6 +1,7 @@
 //! The table: its columns from the most important to the least, and its cells as text.
 
 use super::super::log::OneLine;
+use super::super::times::largest_units;
 use super::answer::Connection;
 use bytesize::ByteSize;
 use ratatui::layout::Alignment;
@@ -127,8 +128,7 @@ fn length(ms: u64) -> String {
     if ms < 60_000 {
         return format!("{:.1}s", time.as_secs_f64());
     }
-    let whole = humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
-    whole.split(' ').take(2).collect()
+    largest_units(time).concat()
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! What is known, as text. Pure: the time is an argument.
 
 use crate::cli::log::OneLine;
+use crate::cli::times::{Moment, largest_units};
 use heartwire::Account;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// How many accounts and addresses a summary names.
 const MOST_NAMED: usize = 5;
-/// Of a time that a server gives, in ms since 1970: what comes later has no date of four digits.
-const LAST_MOMENT: u64 = 253_402_300_799_000;
 
 /// What a server knows.
 pub(super) struct Known {
@@ -118,7 +117,7 @@ pub(super) fn summary(known: &Known, now: SystemTime) -> String {
     for (ends, one, many) in [(closed, "connection ended", "connections ended"), (refused, "refusal", "refusals")] {
         let Some(oldest) = ends.last() else { continue };
         let separator = if text.is_empty() { "" } else { "\n" };
-        text += &format!("{separator}{} since {}:\n", times(ends.len(), one, many), When(oldest.closed));
+        text += &format!("{separator}{} since {}:\n", times(ends.len(), one, many), Moment(oldest.closed));
         let mut groups = groups(ends);
         groups.sort_by_key(|group| std::cmp::Reverse(group.ends.len()));
         text.extend(groups.iter().map(|group| counted(group, now)));
@@ -149,18 +148,18 @@ fn groups(ends: &[End]) -> Vec<Group<'_>> {
 fn told(group: &Group<'_>, now: SystemTime) -> String {
     let Group { newest, oldest, ends } = group;
     let lasted =
-        newest.duration_ms.map(|ms| format!(", after {}", Length(Duration::from_millis(ms)))).unwrap_or_default();
+        newest.duration_ms.map(|ms| format!(", after {}", length(Duration::from_millis(ms)))).unwrap_or_default();
     let from = From { address: &newest.address, device: &newest.device };
     let text = format!(
         "\n{} ({}){lasted}, {from}\n  {} {}\n",
-        When(newest.closed),
+        Moment(newest.closed),
         Ago(newest.closed, now),
         newest.code,
         OneLine(&newest.text)
     );
     let repeated = match ends.len() {
         1 => String::new(),
-        n => format!("  The same {n} times since {}.\n", When(oldest.closed)),
+        n => format!("  The same {n} times since {}.\n", Moment(oldest.closed)),
     };
     text + &words(newest, "Why") + &repeated
 }
@@ -173,7 +172,7 @@ fn counted(group: &Group<'_>, now: SystemTime) -> String {
         ends.len(),
         OneLine(&newest.reason),
         newest.code,
-        When(newest.closed),
+        Moment(newest.closed),
         Ago(newest.closed, now)
     );
     let accounts = most_frequent(ends.iter().filter_map(|end| end.account.as_deref()));
@@ -211,13 +210,13 @@ impl Display for Here<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(open, now) = self;
         let from = From { address: &open.address, device: &open.device };
-        write!(f, "since {} ({}), {from}; ", When(open.since), Ago(open.since, *now))?;
+        write!(f, "since {} ({}), {from}; ", Moment(open.since), Ago(open.since, *now))?;
         match (open.round_trip_ms.p50, open.round_trip_ms.max) {
             (Some(median), Some(max)) => write!(f, "round trip {median} ms, {max} ms at most; ")?,
             _ => f.write_str("round trip not known yet; ")?,
         }
         let heard = Duration::from_millis(open.last_heard_ms);
-        write!(f, "{} bytes wait for it; last heard {} ago", open.queued_bytes, Length(heard))?;
+        write!(f, "{} bytes wait for it; last heard {} ago", open.queued_bytes, length(heard))?;
         open.closing.as_ref().map_or(Ok(()), |closing| write!(f, "; closing: {}", OneLine(&closing.text)))
     }
 }
@@ -235,38 +234,17 @@ impl Display for From<'_> {
     }
 }
 
-/// A moment as the log writes it, in UTC.
-struct When(u64);
-
-impl Display for When {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_seconds(moment(self.0)).fmt(f)
-    }
-}
-
 /// How long ago a moment was.
 struct Ago(u64, SystemTime);
 
 impl Display for Ago {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         // Another machine's clock may be ahead of this one's.
-        write!(f, "{} ago", Length(self.1.duration_since(moment(self.0)).unwrap_or_default()))
+        write!(f, "{} ago", length(self.1.duration_since(Moment(self.0).time()).unwrap_or_default()))
     }
 }
 
-fn moment(ms: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(ms.min(LAST_MOMENT))
-}
-
-/// A length of time by its two largest units: `1h 12m`, `61s`, `40ms`.
-struct Length(Duration);
-
-impl Display for Length {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let whole =
-            if self.0 < Duration::from_secs(1) { self.0.as_millis() } else { self.0.as_millis() / 1_000 * 1_000 };
-        let rounded = Duration::from_millis(u64::try_from(whole).unwrap_or(u64::MAX));
-        let text = humantime::format_duration(rounded).to_string();
-        f.write_str(&text.split(' ').take(2).collect::<Vec<_>>().join(" "))
-    }
+/// A length of time in words: `1h 12m`, `59s`, `40ms`.
+fn length(time: Duration) -> String {
+    largest_units(time).join(" ")
 }
