@@ -104,9 +104,9 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             accepted: Counter::default(),
-            refused: Endings::of(REFUSALS),
+            refused: Endings::of(REFUSALS.iter().copied()),
             opened: Counter::default(),
-            closed: Endings::of(CLOSES),
+            closed: Endings::of(closes()),
             messages_received: Counter::default(),
             bytes_received: Counter::default(),
             frames_sent: Counter::default(),
@@ -141,27 +141,11 @@ const REFUSALS: &[CloseKind] = &[
     CloseKind::BadRequest,
 ];
 
-/// The reasons for which a registered connection ends.
-const CLOSES: &[CloseKind] = &[
-    CloseKind::PeerClosed(1000),
-    CloseKind::PeerGone,
-    CloseKind::Normal,
-    CloseKind::GoingAway,
-    CloseKind::ProtocolError,
-    CloseKind::InvalidUtf8,
-    CloseKind::Policy,
-    CloseKind::TooBig,
-    CloseKind::Internal,
-    CloseKind::OverCapacity,
-    CloseKind::SlowConsumer,
-    CloseKind::RateLimit,
-    CloseKind::TooSlow,
-    CloseKind::HeartbeatTimeout,
-    CloseKind::LifetimeReached,
-    CloseKind::AuthenticationFailed,
-    CloseKind::Disconnected,
-    CloseKind::Replaced,
-];
+/// The reasons for which a registered connection ends, but for those that a program makes up.
+fn closes() -> impl Iterator<Item = CloseKind> {
+    use CloseKind::{Application, BadRequest, ConnectionLimit};
+    CloseKind::ALL.into_iter().filter(|kind| !matches!(kind, Application(_) | BadRequest | ConnectionLimit))
+}
 
 /// Lets one log line a second through and counts what it held back.
 #[derive(Debug, Default)]

@@ -20,10 +20,9 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response, Response> {
     let page = Page::<ConnectionId>::of(call.head)?;
     let account = call.head.query("account").map(valid::<Account>).transpose()?;
     let search = call.head.query("search").map(str::to_lowercase);
-    let mut found = call.shared.handle.open_connections();
-    found.retain(|open| {
-        account.as_ref().is_none_or(|account| open.info.account == *account)
-            && search.as_ref().is_none_or(|search| mentions(&open.info, search))
+    let mut found = call.shared.handle.wanted_connections(|info| {
+        account.as_ref().is_none_or(|account| info.account == *account)
+            && search.as_ref().is_none_or(|search| mentions(info, search))
     });
     let total = found.len();
     let sorted = call.head.query("sort").unwrap_or("oldest");
@@ -47,8 +46,8 @@ pub(super) fn one(call: &Call<'_>) -> Result<Response, Response> {
     let id: ConnectionId = name(call)?;
     // The router says whether it can still be reached.
     let detail = call.shared.handle.connection(id.clone()).map_err(refused)?.ok_or_else(no_such_connection)?;
-    let found = call.shared.handle.open_connection(&id).ok_or_else(no_such_connection)?;
-    let mut answer = open(&found);
+    let found = call.shared.handle.wanted_connections(|info| info.id == id);
+    let mut answer = open(found.first().ok_or_else(no_such_connection)?);
     answer["rooms"] = json!(room_names(&detail.rooms));
     Ok(json::answer(&answer))
 }

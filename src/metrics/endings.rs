@@ -15,8 +15,8 @@ const REGISTERED: std::ops::RangeInclusive<u16> = 1000..=1015;
 
 impl Endings {
     /// Nothing yet, of each of these: a count that is there from the beginning shows its first change, too.
-    pub(super) fn of(expected: &[CloseKind]) -> Self {
-        Self(Mutex::new(expected.iter().map(|kind| ((kind.name(), kind.code()), 0)).collect()))
+    pub(super) fn of(expected: impl IntoIterator<Item = CloseKind>) -> Self {
+        Self(Mutex::new(expected.into_iter().map(|kind| ((kind.name(), kind.code()), 0)).collect()))
     }
 
     /// Counts one.

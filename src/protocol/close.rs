@@ -56,31 +56,6 @@ pub enum CloseKind {
     Application(u16),
 }
 
-/// One of each kind; of those with codes of their own, any.
-const KINDS: [CloseKind; 21] = [
-    CloseKind::PeerClosed(1005),
-    CloseKind::PeerGone,
-    CloseKind::Normal,
-    CloseKind::GoingAway,
-    CloseKind::ProtocolError,
-    CloseKind::InvalidUtf8,
-    CloseKind::Policy,
-    CloseKind::TooBig,
-    CloseKind::Internal,
-    CloseKind::OverCapacity,
-    CloseKind::SlowConsumer,
-    CloseKind::RateLimit,
-    CloseKind::ConnectionLimit,
-    CloseKind::TooSlow,
-    CloseKind::HeartbeatTimeout,
-    CloseKind::LifetimeReached,
-    CloseKind::AuthenticationFailed,
-    CloseKind::BadRequest,
-    CloseKind::Disconnected,
-    CloseKind::Replaced,
-    CloseKind::Application(3000),
-];
-
 /// What a client should do after a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconnect {
@@ -93,6 +68,31 @@ pub enum Reconnect {
 }
 
 impl CloseKind {
+    /// One of each kind; of those with codes of their own, a common one.
+    pub(crate) const ALL: [Self; 21] = [
+        Self::PeerClosed(1000),
+        Self::PeerGone,
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::InvalidUtf8,
+        Self::Policy,
+        Self::TooBig,
+        Self::Internal,
+        Self::OverCapacity,
+        Self::SlowConsumer,
+        Self::RateLimit,
+        Self::ConnectionLimit,
+        Self::TooSlow,
+        Self::HeartbeatTimeout,
+        Self::LifetimeReached,
+        Self::AuthenticationFailed,
+        Self::BadRequest,
+        Self::Disconnected,
+        Self::Replaced,
+        Self::Application(3000),
+    ];
+
     /// The code that goes over the wire; 1005 and 1006 never do (RFC 6455 §7.4.1).
     #[must_use]
     pub fn code(self) -> u16 {
@@ -147,7 +147,7 @@ impl CloseKind {
 
     /// The names of all kinds, each once.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        KINDS.into_iter().map(Self::name)
+        Self::ALL.into_iter().map(Self::name)
     }
 
     fn row(self) -> (u16, &'static str) {
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn each_kind_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<_> = CloseKind::names().collect();
-        assert_eq!(names.len(), KINDS.len());
+        assert_eq!(names.len(), CloseKind::ALL.len());
         assert!(
             names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit()))
         );

@@ -42,6 +42,10 @@ impl RefusedAttempt {
     }
 }
 
+/// What to do about a router that does not keep up.
+const BOUND_THE_LOAD: &str = "Find out who loads the server (heartwire top shows the busiest), and bound that: --rate, \
+    --deliveries-per-second, --delivered-bytes-per-second. Or give it more CPU.";
+
 /// What the server means by words of its own.
 struct Meaning {
     kind: CloseKind,

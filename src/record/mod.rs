@@ -63,18 +63,11 @@ impl Records {
         });
     }
 
-    /// All connections that are there, the oldest first.
-    pub(crate) fn look(&self) -> Vec<OpenConnection> {
+    /// The connections that are there and wanted, the oldest first. The others are not looked at.
+    pub(crate) fn look(&self, wanted: impl Fn(&ConnectionInfo) -> bool) -> Vec<OpenConnection> {
         let entries: Vec<_> = lock(&self.open).values().cloned().collect();
         let now = Instant::now();
-        entries.iter().map(|entry| entry.look(now)).collect()
-    }
-
-    /// One of them. The others are not looked at.
-    #[cfg(feature = "admin")]
-    pub(crate) fn look_at(&self, id: &ConnectionId) -> Option<OpenConnection> {
-        let found = lock(&self.open).values().find(|entry| entry.info.id == *id).cloned();
-        found.map(|entry| entry.look(Instant::now()))
+        entries.iter().filter(|entry| wanted(&entry.info)).map(|entry| entry.look(now)).collect()
     }
 
     /// Closed connections, each with its number, the newest first.

@@ -199,13 +199,13 @@ impl Handle {
     /// All connections that are there and how they are, the oldest first. Does not ask the router, and does not wait.
     #[must_use]
     pub fn open_connections(&self) -> Vec<OpenConnection> {
-        self.records.look()
+        self.records.look(|_| true)
     }
 
-    /// One of them.
+    /// Those of them that are wanted; the others are not looked at.
     #[cfg(feature = "admin")]
-    pub(crate) fn open_connection(&self, id: &ConnectionId) -> Option<OpenConnection> {
-        self.records.look_at(id)
+    pub(crate) fn wanted_connections(&self, wanted: impl Fn(&ConnectionInfo) -> bool) -> Vec<OpenConnection> {
+        self.records.look(wanted)
     }
 
     /// The last connections that ended ([`Config::closed_connections`](crate::Config) says how many are kept), each with

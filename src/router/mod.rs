@@ -15,10 +15,9 @@ mod run;
 mod state;
 
 pub use command::{AccountInfo, ConnectionDetail, PresenceChange, Reach, RoomInfo, Target};
+pub use handle::{Counts, Handle};
 pub(crate) use push::checked_content;
 pub use push::{Frame, InvalidPush, Push};
-
-pub use handle::{Counts, Handle};
 
 use crate::auth::Refusal;
 use crate::config::Config;

@@ -1,6 +1,6 @@
 //! What ended connections that were there.
 
-use super::{Explanation, Meaning, count, meaning, spoken};
+use super::{BOUND_THE_LOAD, Explanation, Meaning, count, meaning, spoken};
 use crate::protocol::close::{CloseKind, Reconnect};
 use crate::record::ClosedConnection;
 
@@ -72,8 +72,7 @@ pub(super) const MEANINGS: &[Meaning] = &[
         CloseKind::OverCapacity,
         "router was busy",
         "The server did not keep up: for 5 s there was no room in the router's inbox for what it sent.",
-        "Find out who loads the server (heartwire top shows the busiest), and bound that: --rate, --deliveries-per-second, \
-         --delivered-bytes-per-second. Or give it more CPU.",
+        BOUND_THE_LOAD,
     ),
     Meaning::of(
         CloseKind::SlowConsumer,

@@ -1,6 +1,6 @@
 //! What kept somebody from coming in.
 
-use super::{Explanation, Meaning, meaning};
+use super::{BOUND_THE_LOAD, Explanation, Meaning, meaning};
 use crate::protocol::close::{CloseKind, CloseReason};
 
 /// The words that tell apart what the server and its authenticators say, each kind's own last.
@@ -156,8 +156,7 @@ pub(super) const MEANINGS: &[Meaning] = &[
         CloseKind::OverCapacity,
         "the server is overloaded",
         "The server did not keep up: its router did not answer within the handshake's deadline.",
-        "Find out who loads the server (heartwire top shows the busiest), and bound that: --rate, --deliveries-per-second, \
-         --delivered-bytes-per-second. Or give it more CPU.",
+        BOUND_THE_LOAD,
     ),
     Meaning::of(
         CloseKind::OverCapacity,
