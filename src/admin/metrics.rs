@@ -18,7 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// How long the router may take to say how many accounts and rooms there are. Without its answer all else is still told.
+/// How long is waited for room in the router's inbox, and again for its answer: how many accounts and rooms there are.
+/// Without it all else is still told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`.
