@@ -6,6 +6,7 @@
 //! | `raw` | a client made by hand: frames as bytes, and everything that the server sends |
 //! | `lines` | the same for raw TCP: every line that the server sends |
 //! | `process` | the binary as a process: its command, its log, its end |
+//! | `vitals` | threads, descriptors, memory and CPU time of a process |
 //! | `gate` | a handler that blocks |
 //! | `architecture` | the layer table, and what no source file may do |
 //! | `handshake` | every refusal; Host, Origin, proxies, subprotocols |
@@ -61,5 +62,6 @@ mod shutdown;
 mod support;
 mod talking;
 mod tcp;
+mod vitals;
 mod webhook;
 mod why;

@@ -4,8 +4,9 @@
 
 use crate::process::{Process, serve_command};
 use crate::support::{PATIENCE, account, address, config, dial, eventually, serve, upgrade_request};
+use crate::vitals::{Vitals, raise_descriptor_limit};
 use heartwire::{Config, Push, Server, Target};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,10 +28,13 @@ fn full_size_an_idle_connection_is_one_thread_one_descriptor_and_little_memory()
 
 fn idle_connections(count: usize) {
     let (server, before, clients) = crowd(count, &["--max-per-address", "0", "--accepts-per-second", "0"]);
-    eventually("every handshake's thread has ended", || usage(&server).threads == before.threads + count);
-    let after = usage(&server);
-    let each = (after.resident_kib - before.resident_kib) as f64 / count as f64;
-    println!("{count} idle connections: 1 thread, 1 descriptor and {each:.1} KiB resident each");
+    eventually("every handshake's thread has ended", || Vitals::of(server.id()).threads == before.threads + count);
+    let after = Vitals::of(server.id());
+    let each = (after.resident_bytes - before.resident_bytes) as f64 / 1024.0 / count as f64;
+    let opening_ms = (after.cpu - before.cpu).as_secs_f64() * 1_000.0 / count as f64;
+    println!(
+        "{count} idle connections: 1 thread, 1 descriptor, {each:.1} KiB resident each; {opening_ms:.2} ms of CPU time to open"
+    );
     assert_eq!(after.descriptors, before.descriptors + count);
     // An unoptimised build has larger frames on its stacks.
     let bound = if cfg!(debug_assertions) { 64.0 } else { 16.0 };
@@ -201,36 +205,12 @@ fn read_frame(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
     Ok(payload)
 }
 
-#[derive(Debug)]
-struct Usage {
-    resident_kib: usize,
-    threads: usize,
-    descriptors: usize,
-}
-
-fn usage(process: &Process) -> Usage {
-    let folder = format!("/proc/{}", process.id());
-    let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
-    };
-    let descriptors = std::fs::read_dir(format!("{folder}/fd")).unwrap().count();
-    Usage { resident_kib: field("VmRSS"), threads: field("Threads"), descriptors }
-}
-
 /// The binary, and that many clients of it.
-fn crowd(count: usize, flags: &[&str]) -> (Process, Usage, Vec<TcpStream>) {
+fn crowd(count: usize, flags: &[&str]) -> (Process, Vitals, Vec<TcpStream>) {
     raise_descriptor_limit();
     let mut server = Process::start(serve_command(flags));
     let address = server.address();
-    let before = usage(&server);
+    let before = Vitals::of(server.id());
     let clients = (0..count).map(|n| open(address, &format!("u{n}"))).collect();
     (server, before, clients)
-}
-
-/// The clients of this process are descriptors too.
-fn raise_descriptor_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
