@@ -82,6 +82,7 @@ mod router;
 #[cfg(any(feature = "admin", feature = "auth", feature = "back-end"))]
 mod secret;
 mod server;
+mod socket;
 mod threads;
 #[cfg(feature = "back-end")]
 pub mod webhook;

@@ -15,13 +15,14 @@ use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::line;
 use crate::protocol::message::ErrorCode;
 use crate::record::Claim;
+use crate::socket::Socket;
 #[cfg(feature = "admin")]
 use crate::threads::Crew;
 use crate::threads::{Wake, poll_timeout};
 use rustix::event::{PollFd, PollFlags, poll};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl Listener {
         unacknowledged: Duration,
         places: Arc<Places>,
     ) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
@@ -157,7 +158,7 @@ impl Listener {
         // Linux does not hand this flag down; others do.
         #[cfg(not(target_os = "linux"))]
         let _ = socket.set_nonblocking(false);
-        let socket = Arc::new(socket);
+        let socket = Arc::new(Socket::from(socket));
         let why = match self.enter(&socket, peer, shared) {
             Ok(permit) => {
                 let accepted = Accepted { socket: Arc::clone(&socket), peer, at: now, permit: Arc::new(permit) };
@@ -194,7 +195,7 @@ impl Listener {
         }
     }
 
-    fn enter(&self, socket: &Arc<TcpStream>, peer: SocketAddr, shared: &Shared) -> Result<Permit, Full> {
+    fn enter(&self, socket: &Arc<Socket>, peer: SocketAddr, shared: &Shared) -> Result<Permit, Full> {
         match &self.door {
             Door::Clients(_) => {
                 shared.metrics.accepted.add(1);
@@ -293,19 +294,17 @@ fn no_room(door: &Door) -> Vec<u8> {
 
 /// Refused sockets: they got an answer, and a moment to read it before the close, which would otherwise be a reset.
 #[derive(Default)]
-struct Leaving(VecDeque<(Instant, Arc<TcpStream>)>);
+struct Leaving(VecDeque<(Instant, Arc<Socket>)>);
 
 impl Leaving {
-    fn refuse(&mut self, socket: Arc<TcpStream>, answer: &[u8], now: Instant) {
+    fn refuse(&mut self, socket: Arc<Socket>, answer: &[u8], now: Instant) {
         // Best effort: who does not read its refusal is closed all the same, and nobody waits for it.
-        if SockRef::from(&*socket).set_nonblocking(true).is_ok() {
-            let _ = (&*socket).write(answer);
-            let _ = socket.shutdown(Shutdown::Write);
-            if self.0.len() >= MAX_LEAVING {
-                self.forget_first();
-            }
-            self.0.push_back((now + LEAVING, socket));
+        let _ = socket.send(&[IoSlice::new(answer)]);
+        let _ = socket.shutdown(Shutdown::Write);
+        if self.0.len() >= MAX_LEAVING {
+            self.forget_first();
         }
+        self.0.push_back((now + LEAVING, socket));
     }
 
     fn next_expiry(&self) -> Option<Instant> {
@@ -321,7 +320,7 @@ impl Leaving {
     fn forget_first(&mut self) {
         if let Some((_, socket)) = self.0.pop_front() {
             // Read data is not answered by a reset.
-            let _ = (&*socket).read(&mut [0; 8 << 10]);
+            let _ = socket.recv_waiting(&mut [0; 8 << 10]);
         }
     }
 }

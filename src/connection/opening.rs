@@ -15,8 +15,9 @@ use crate::protocol::native;
 use crate::protocol::wire::Bytes;
 use crate::record::{ConnectionId, ConnectionInfo, Dialect, Entry};
 use crate::router::command::Registration;
+use crate::socket::Socket;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -52,7 +53,7 @@ pub(crate) struct Newcomer {
 
 impl Admitted {
     /// Builds the connection, of which nobody knows yet.
-    pub(crate) fn prepare(self, socket: Arc<TcpStream>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Box<Newcomer> {
+    pub(crate) fn prepare(self, socket: Arc<Socket>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Box<Newcomer> {
         let (now, config) = (Instant::now(), &shared.config);
         let (serial, id) = shared.ids.next();
         let info = ConnectionInfo {
@@ -128,7 +129,7 @@ pub(super) fn time_left(until: Option<SystemTime>) -> Option<Duration> {
 }
 
 /// The write side of a socket that has none yet.
-pub(crate) fn write_side(socket: &Arc<TcpStream>, format: Format, shared: &Shared) -> Arc<Outbound> {
+pub(crate) fn write_side(socket: &Arc<Socket>, format: Format, shared: &Shared) -> Arc<Outbound> {
     let (flusher, metrics) = (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics));
     Arc::new(Outbound::new(Arc::clone(socket), format, flusher, metrics))
 }

@@ -1,8 +1,7 @@
 //! Receiving with an absolute deadline, on a socket that only knows relative ones.
 
-use rustix::net::{RecvFlags, recv};
-use std::io::{self, Read};
-use std::net::TcpStream;
+use crate::socket::Socket;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,13 +22,13 @@ pub(crate) enum Received {
 
 /// The read side of a socket.
 pub(crate) struct Receiver {
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
     /// The timeout that is set on the socket; it is per recv, and starts anew with each.
     timeout: Option<Duration>,
 }
 
 impl Receiver {
-    pub(crate) fn new(socket: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(socket: Arc<Socket>) -> Self {
         Self { socket, timeout: None }
     }
 
@@ -43,7 +42,7 @@ impl Receiver {
             if self.set_timeout(round_up(stage(left))).is_err() {
                 return Received::End;
             }
-            match outcome((&*self.socket).read(buffer)) {
+            match outcome(self.socket.recv(buffer)) {
                 // A debugger or SIGSTOP interrupts a recv that has a timeout: it is asked again.
                 None | Some(Received::Nothing) => {}
                 Some(received) => return received,
@@ -54,8 +53,7 @@ impl Receiver {
     /// Receives what waits already.
     pub(crate) fn receive_waiting(&mut self, buffer: &mut [u8]) -> Received {
         loop {
-            let received = recv(&*self.socket, &mut *buffer, RecvFlags::DONTWAIT).map(|(n, _)| n);
-            if let Some(received) = outcome(received.map_err(io::Error::from)) {
+            if let Some(received) = outcome(self.socket.recv_waiting(buffer)) {
                 return received;
             }
         }
@@ -63,7 +61,7 @@ impl Receiver {
 
     fn set_timeout(&mut self, wanted: Duration) -> io::Result<()> {
         if self.timeout != Some(wanted) {
-            self.socket.set_read_timeout(Some(wanted))?;
+            self.socket.set_patience(wanted)?;
             self.timeout = Some(wanted);
         }
         Ok(())

@@ -9,7 +9,8 @@ use crate::limits::Permit;
 use crate::printable::Printable;
 use crate::protocol::message::ErrorCode;
 use crate::proxy::{self, ProxyHeader};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use crate::socket::Socket;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ const READ_BUFFER_BYTES: usize = 2 << 10;
 
 /// A socket that was just accepted.
 pub(crate) struct Accepted {
-    pub(crate) socket: Arc<TcpStream>,
+    pub(crate) socket: Arc<Socket>,
     pub(crate) peer: SocketAddr,
     pub(crate) at: Instant,
     pub(crate) permit: Arc<Permit>,

@@ -12,6 +12,7 @@ use crate::http::{Head, HeadReader, Response, check_get, check_upgrade};
 use crate::protocol::close::CloseKind;
 use crate::protocol::format::Format;
 use crate::protocol::message::ErrorCode;
+use crate::socket::Socket;
 use ::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use std::fmt;
 use std::io;
@@ -44,7 +45,7 @@ pub fn accept_with(
     let config = options.config().map_err(AcceptError::Options)?;
     let deadline = Instant::now() + options.open_deadline;
     let client = prepare(&socket).map_err(AcceptError::Failed)?;
-    let socket = Arc::new(socket);
+    let socket = Arc::new(Socket::from(socket));
     let outcome = read(&socket, deadline).and_then(|(head, received)| {
         let upgrade = upgrade(head, client, options, judge)?;
         Ok((upgrade, received))
@@ -124,7 +125,7 @@ fn prepare(socket: &TcpStream) -> io::Result<SocketAddr> {
 }
 
 /// The request's head, and what came behind it.
-fn read(socket: &Arc<TcpStream>, deadline: Instant) -> Result<(Head, Vec<u8>), Rejection> {
+fn read(socket: &Arc<Socket>, deadline: Instant) -> Result<(Head, Vec<u8>), Rejection> {
     let mut receiver = connection::Receiver::new(Arc::clone(socket));
     let mut reader = HeadReader::new();
     let mut buffer = [0; 2 << 10];

@@ -9,6 +9,7 @@ use crate::config::ConfigError;
 use crate::connection::{self, Received};
 use crate::printable::Printable;
 use crate::protocol::format::Format;
+use crate::socket::Socket;
 use ::http::{HeaderName, HeaderValue, Uri};
 use std::fmt;
 use std::io::{self, Write};
@@ -37,10 +38,10 @@ pub fn connect(url: &str, options: &Options) -> Result<(Sender, Receiver), Conne
     let target = Target::parse(url)?;
     let key = generate_key();
     let request = target.request(&key, options)?;
-    let (socket, peer) = dial(&target, deadline)?;
-    let socket = Arc::new(socket);
-    socket.set_write_timeout(Some(left_until(deadline, "connecting")?)).map_err(ConnectError::Failed)?;
-    (&*socket).write_all(request.as_bytes()).map_err(ConnectError::Failed)?;
+    let (mut stream, peer) = dial(&target, deadline)?;
+    stream.set_write_timeout(Some(left_until(deadline, "connecting")?)).map_err(ConnectError::Failed)?;
+    stream.write_all(request.as_bytes()).map_err(ConnectError::Failed)?;
+    let socket = Arc::new(Socket::from(stream));
     let mut incoming = Incoming { socket: connection::Receiver::new(Arc::clone(&socket)), bytes: Vec::new(), deadline };
     let answer = incoming.answer()?;
     if answer.status != 101 {

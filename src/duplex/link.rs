@@ -12,9 +12,8 @@ use crate::outbound::{Bounds, Remaining, Waiting, Writer};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
 use crate::protocol::wire::{self, Bytes};
-use crate::threads::{lock, poll_timeout};
-use rustix::event::{PollFd, PollFlags, poll};
-use std::net::TcpStream;
+use crate::socket::Socket;
+use crate::threads::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,7 +47,7 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(socket: Arc<TcpStream>, format: Format, options: &Options) -> Self {
+    pub(super) fn new(socket: Arc<Socket>, format: Format, options: &Options) -> Self {
         let writer = Writer::new(socket, format.clone(), Instant::now());
         Self {
             state: Mutex::new(State { writer, pushed: 0, last: None, receiving: false }),
@@ -245,27 +244,23 @@ pub(super) fn frame_of(message: &Message) -> Bytes {
 /// Waits until a socket that takes nothing more has room, a deadline comes, or it is time to look again.
 fn wait_for_room(remaining: Option<Remaining>) {
     let Some(Remaining { blocked: Some(socket), deadline }) = remaining else { return };
-    let now = Instant::now();
-    let again = now + LOOK_AGAIN;
-    let until = deadline.map_or(again, |deadline| deadline.min(again));
-    // An interrupted or refused poll costs one more look, no more.
-    let _ = poll(&mut [PollFd::new(&*socket, PollFlags::OUT)], poll_timeout(Some(until), now).as_ref());
+    let again = Instant::now() + LOOK_AGAIN;
+    socket.wait_for_room(deadline.map_or(again, |deadline| deadline.min(again)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket;
     use std::io::Read;
-    use std::net::TcpListener;
     use std::thread;
 
     /// More than any pair of socket buffers takes.
     const HUGE: usize = 32 << 20;
 
-    fn pair(options: &Options) -> (Link, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Link::new(Arc::new(socket), Format::WebSocket, options), listener.accept().unwrap().0)
+    fn pair(options: &Options) -> (Link, impl Read + use<>) {
+        let (socket, peer) = socket::pair(16 << 10);
+        (Link::new(Arc::new(socket), Format::WebSocket, options), peer)
     }
 
     #[test]

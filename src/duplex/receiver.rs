@@ -6,11 +6,10 @@ use crate::config::{Config, LONGEST};
 use crate::connection::{self, Heartbeat, Received, Sign, Step, WebSocket, bytes_count};
 use crate::outbound::Remaining;
 use crate::protocol::close::{CloseKind, CloseReason};
-use crate::threads::poll_timeout;
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::socket::Socket;
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tungstenite::Message as Decoded;
@@ -170,9 +169,7 @@ impl Receiver {
         match self.link.flush() {
             Some(Remaining { blocked: Some(socket), deadline }) => {
                 let until = deadline.map_or(until, |deadline| deadline.min(until));
-                let polled = PollFd::new(&*socket, PollFlags::IN | PollFlags::OUT);
-                // An interrupted or refused poll costs one more round, no more.
-                let _ = poll(&mut [polled], poll_timeout(Some(until), now).as_ref());
+                socket.wait_for_bytes_or_room(until);
                 self.socket.receive_waiting(&mut self.buffer)
             }
             _ if until > now => self.socket.receive(&mut self.buffer, until),
@@ -228,7 +225,7 @@ impl fmt::Debug for Receiver {
 
 /// What a handshake leaves behind: an open connection, and the bytes that came behind it.
 pub(super) struct Opened {
-    pub(super) socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
     pub(super) link: Arc<Link>,
     pub(super) role: Role,
     pub(super) peer: SocketAddr,

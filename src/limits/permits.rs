@@ -1,10 +1,11 @@
 //! The places of a server: who holds one may have a socket and a thread, and its drop gives the place back.
 
 use super::Admission;
+use crate::socket::Socket;
 use crate::threads::lock;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// All places of a server.
@@ -33,7 +34,7 @@ struct Taken {
 }
 
 struct Opening {
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
     counted: Option<IpAddr>,
     /// Whether it counts as a handshake.
     handshake: bool,
@@ -89,7 +90,7 @@ impl Places {
     #[cfg(feature = "admin")]
     pub(crate) fn enter_until(
         self: &Arc<Self>,
-        socket: &Arc<TcpStream>,
+        socket: &Arc<Socket>,
         deadline: std::time::Instant,
     ) -> Result<Permit, Full> {
         let mut taken = lock(&self.taken);
@@ -102,7 +103,7 @@ impl Places {
     }
 
     /// Takes a place for a connection whose handshake begins. It counts against its address, if that is limited.
-    pub(crate) fn enter(self: &Arc<Self>, socket: &Arc<TcpStream>, counted: Option<IpAddr>) -> Result<Permit, Full> {
+    pub(crate) fn enter(self: &Arc<Self>, socket: &Arc<Socket>, counted: Option<IpAddr>) -> Result<Permit, Full> {
         let mut taken = lock(&self.taken);
         if taken.closed {
             return Err(Full::Closed);
@@ -252,16 +253,14 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
-    use std::net::TcpListener;
+    use crate::socket::pair;
 
     #[test]
     fn places_are_given_back_and_a_closed_server_wakes_its_handshakes() {
         let admission = Admission { max_connections: 3, max_handshakes: 2, limited_by: String::new(), remedy: None };
         let places = Arc::new(Places::new(&admission, Some(1)));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = Arc::new(listener.accept().unwrap().0);
+        let (socket, client) = pair(1 << 10);
+        let socket = Arc::new(socket);
         let first = places.enter(&socket, None).unwrap();
         let _second = places.enter(&socket, None).unwrap();
         assert_eq!(places.enter(&socket, None).err(), Some(Full::Handshakes));
@@ -288,7 +287,7 @@ mod tests {
         assert!(lock(&places_of_many.taken).addresses.is_empty());
         let _fourth = places.enter(&socket, None).unwrap();
         places.close();
-        assert_eq!((&*socket).read(&mut [0]).unwrap(), 0);
+        assert_eq!(socket.recv(&mut [0]).unwrap(), 0);
         assert_eq!(places.enter(&socket, None).err(), Some(Full::Closed));
         drop(client);
     }
@@ -333,9 +332,8 @@ mod tests {
         Arc::new(Places::new(&admission, Some(1)))
     }
 
-    fn socket() -> Arc<TcpStream> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+    fn socket() -> Arc<Socket> {
+        Arc::new(pair(1 << 10).0)
     }
 
     fn nothing_is_left(places: &Places) -> bool {

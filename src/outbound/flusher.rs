@@ -2,8 +2,8 @@
 
 use super::{Bounds, Outbound, Remaining, Waiting};
 use crate::protocol::close::{CloseKind, CloseReason};
-use crate::threads::{Wake, lock, poll_timeout};
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::socket::Sleeper;
+use crate::threads::lock;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use std::time::Instant;
 pub(crate) struct Flusher {
     bounds: Bounds,
     arrivals: Mutex<Vec<Arc<Outbound>>>,
-    wake: Wake,
+    sleeper: Sleeper,
     queued_bytes: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -23,7 +23,7 @@ impl Flusher {
         Ok(Self {
             bounds,
             arrivals: Mutex::default(),
-            wake: Wake::new()?,
+            sleeper: Sleeper::new()?,
             queued_bytes: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         })
@@ -33,7 +33,7 @@ impl Flusher {
     pub(crate) fn run(&self) {
         let mut watched: Vec<Arc<Outbound>> = Vec::new();
         loop {
-            self.wake.clear();
+            self.sleeper.clear();
             watched.append(&mut lock(&self.arrivals));
             self.cut_largest_while_beyond_budget(&watched);
             let now = Instant::now();
@@ -49,7 +49,7 @@ impl Flusher {
     /// Ends [`Flusher::run`] after one more round.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        self.wake.notify();
+        self.sleeper.notify();
     }
 
     /// Bytes that wait in all queues together.
@@ -69,12 +69,12 @@ impl Flusher {
     /// Takes over an outbound that cannot send all at once, or that is closing. Called under that outbound's lock.
     pub(super) fn watch(&self, outbound: Arc<Outbound>) {
         lock(&self.arrivals).push(outbound);
-        self.wake.notify();
+        self.sleeper.notify();
     }
 
     /// Makes the flusher look at the deadlines again.
     pub(super) fn wake(&self) {
-        self.wake.notify();
+        self.sleeper.notify();
     }
 
     /// Takes note that a queue went from `before` to `after` bytes.
@@ -82,7 +82,7 @@ impl Flusher {
         if after > before {
             let total = self.queued_bytes.fetch_add(after - before, Ordering::Relaxed) + (after - before);
             if total > self.bounds.queue_total_bytes {
-                self.wake.notify();
+                self.sleeper.notify();
             }
         } else if before > after {
             self.queued_bytes.fetch_sub(before - after, Ordering::Relaxed);
@@ -108,9 +108,6 @@ impl Flusher {
     fn sleep(&self, remaining: &[Remaining], now: Instant) {
         let deadline = remaining.iter().filter_map(|todo| todo.deadline).min();
         let blocked = remaining.iter().filter_map(|todo| todo.blocked.as_deref());
-        let mut polled: Vec<_> = blocked.map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
-        polled.push(PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN));
-        // An interrupted or refused poll costs one more round, no more.
-        let _ = poll(&mut polled, poll_timeout(deadline, now).as_ref());
+        self.sleeper.sleep(blocked, deadline, now);
     }
 }

@@ -21,9 +21,9 @@ use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::{Format, Translator};
 use crate::protocol::wire::{self, Bytes};
+use crate::socket::Socket;
 use crate::threads::lock;
 use flusher::Flusher;
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -46,7 +46,7 @@ struct State {
 }
 
 impl Outbound {
-    pub(crate) fn new(socket: Arc<TcpStream>, format: Format, flusher: Arc<Flusher>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(socket: Arc<Socket>, format: Format, flusher: Arc<Flusher>, metrics: Arc<Metrics>) -> Self {
         let writer = Writer::new(socket, format.clone(), Instant::now());
         let state = State { writer, listed: false };
         Self { state: Mutex::new(state), ending: AtomicBool::new(false), format, flusher, metrics }
@@ -184,5 +184,5 @@ impl Outbound {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(shuttle, fuzzing))))]
 mod tests;

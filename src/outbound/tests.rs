@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::protocol::wire;
-use socket2::{Domain, SockRef, Socket, Type};
+use crate::socket::pair;
+use socket2::SockRef;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::TcpStream;
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 use tungstenite::protocol::{CloseFrame, Role};
@@ -46,15 +47,10 @@ impl Server {
 
     /// A connection and its peer, which reads nothing by itself.
     fn connect(&self) -> (Arc<Outbound>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        peer.set_recv_buffer_size(SOCKET_BUFFER_BYTES).unwrap();
-        peer.connect(&listener.local_addr().unwrap().into()).unwrap();
+        let (socket, peer) = pair(SOCKET_BUFFER_BYTES);
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
-        let socket = listener.accept().unwrap().0;
-        SockRef::from(&socket).set_send_buffer_size(SOCKET_BUFFER_BYTES).unwrap();
         let (flusher, metrics) = (Arc::clone(&self.flusher), Arc::clone(&self.metrics));
-        (Arc::new(Outbound::new(Arc::new(socket), Format::WebSocket, flusher, metrics)), peer.into())
+        (Arc::new(Outbound::new(Arc::new(socket), Format::WebSocket, flusher, metrics)), peer)
     }
 }
 
@@ -325,7 +321,7 @@ fn a_close_shuts_only_the_writing_direction_until_the_linger_is_over() {
     peer.read_to_string(&mut last).unwrap();
     assert_eq!(last, "last");
     let socket = lock_state(&outbound).writer.socket().unwrap();
-    let reader = spawn(move || (&*socket).read(&mut [0]));
+    let reader = spawn(move || socket.recv(&mut [0]));
     assert!(outbound.flush(before + NEVER - TICK).is_some());
     assert!(!outbound.is_dead());
     assert!(outbound.flush(after + NEVER).is_none());

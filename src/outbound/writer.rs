@@ -9,9 +9,9 @@ use crate::metrics::RecentRate;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Format;
 use crate::protocol::wire::Bytes;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use crate::socket::Socket;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ pub(crate) enum Waiting {
 /// The writing end of one socket.
 pub(crate) struct Writer {
     /// Gone once the reader has finished: it alone decides when the descriptor is closed.
-    socket: Option<Arc<TcpStream>>,
+    socket: Option<Arc<Socket>>,
     format: Format,
     queue: Queue,
     phase: Phase,
@@ -90,13 +90,13 @@ pub(crate) struct Outgoing {
 /// What has to be done for a connection next.
 pub(crate) struct Remaining {
     /// Where to wait for room, when bytes wait.
-    pub(crate) blocked: Option<Arc<TcpStream>>,
+    pub(crate) blocked: Option<Arc<Socket>>,
     /// When to look again in any case.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl Writer {
-    pub(crate) fn new(socket: Arc<TcpStream>, format: Format, now: Instant) -> Self {
+    pub(crate) fn new(socket: Arc<Socket>, format: Format, now: Instant) -> Self {
         Self {
             socket: Some(socket),
             format,
@@ -201,7 +201,7 @@ impl Writer {
 
     /// The socket, while its reader has not finished.
     #[cfg(test)]
-    pub(crate) fn socket(&self) -> Option<Arc<TcpStream>> {
+    pub(crate) fn socket(&self) -> Option<Arc<Socket>> {
         self.socket.clone()
     }
 
@@ -261,7 +261,7 @@ impl Writer {
         while !self.queue.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = self.queue.fill(&mut slices);
-            match send(socket, &slices[..filled]) {
+            match socket.send(&slices[..filled]) {
                 Ok(written) => {
                     self.sent.bytes += written as u64;
                     let frames = self.queue.advance(written);
@@ -317,10 +317,4 @@ impl Writer {
             Phase::Dead => None,
         }
     }
-}
-
-/// One system call that neither blocks nor raises a signal.
-fn send(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// its own and sees no more than the public interface.
 const LAYERS: [&[&str]; 12] = [
     &["outgoing", "printable", "protocol", "secret", "threads"],
-    &["http", "metrics"],
+    &["http", "metrics", "socket"],
     &["config"],
     &["auth", "limits", "outbound", "page", "proxy", "webhook"],
     &["record"],
