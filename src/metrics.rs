@@ -16,8 +16,8 @@ pub(crate) use rate::RecentRate;
 
 use crate::protocol::close::CloseKind;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 

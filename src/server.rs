@@ -14,10 +14,11 @@ use crate::metrics::Metrics;
 use crate::outbound::flusher::Flusher;
 use crate::record::Records;
 use crate::router::{self, Handle};
+use crate::threads::sync::Mutex;
 use crate::threads::{Crew, Fate, lock};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The router, the flusher, and who tells the handler of those who come and go.
@@ -69,53 +70,17 @@ impl Server {
                 listener.map(Arc::new).map_err(|error| Error::Listen(address, error))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
-        let tcp_addresses = addresses.split_off(config.listen.len());
         #[cfg(feature = "admin")]
         let admin = admin::AdminSide::bind(&config, &budget)?;
-        let config = Arc::new(config);
-        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
-        let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
-        let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
-        let records = Arc::new(Records::new(config.closed_connections));
-        let handle = Handle::new(
-            router.clone(),
-            Arc::clone(&flusher),
-            Arc::clone(&metrics),
-            Arc::clone(&records),
-            Arc::clone(&fate),
-        );
-        let shared = Shared {
-            config: Arc::clone(&config),
-            handler: Arc::new(handler),
-            router,
-            handle,
-            flusher,
-            crew: Arc::default(),
-            metrics,
-            records,
-            ids: Arc::new(Ids::default()),
-            overload_log: Arc::default(),
-            reminders: Arc::default(),
-            failures: Arc::new(Failures::new(config.auth_failures)),
-            places,
-        };
-        // From here on a failure drops the server, which stops what has been started.
-        let (current, core) = (Arc::new(Current::new(shared)), Arc::default());
-        let server = Self {
-            current,
-            listeners,
-            addresses,
-            tcp_addresses,
+        Self::assemble(
+            config,
+            handler,
             admission,
+            places,
+            listeners,
             #[cfg(feature = "admin")]
             admin,
-            core,
-            fate,
-            stopped: false,
-        };
-        server.start(config, inboxes, changes)?;
-        Ok(server)
+        )
     }
 
     /// Whether [`Server::bind`] would accept this configuration with this handler. It touches nothing, so that an address
@@ -214,6 +179,62 @@ impl Server {
         self.stop(within)
     }
 
+    /// Puts the parts together behind the listeners, and starts the threads.
+    fn assemble(
+        config: Config,
+        handler: impl Handler,
+        admission: Admission,
+        places: Arc<Places>,
+        listeners: Vec<Arc<Listener>>,
+        #[cfg(feature = "admin")] admin: admin::AdminSide,
+    ) -> Result<Self, Error> {
+        let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
+        let tcp_addresses = addresses.split_off(config.listen.len());
+        let config = Arc::new(config);
+        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
+        let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
+        let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
+        let records = Arc::new(Records::new(config.closed_connections));
+        let handle = Handle::new(
+            router.clone(),
+            Arc::clone(&flusher),
+            Arc::clone(&metrics),
+            Arc::clone(&records),
+            Arc::clone(&fate),
+        );
+        let shared = Shared {
+            config: Arc::clone(&config),
+            handler: Arc::new(handler),
+            router,
+            handle,
+            flusher,
+            crew: Arc::default(),
+            metrics,
+            records,
+            ids: Arc::new(Ids::default()),
+            overload_log: Arc::default(),
+            reminders: Arc::default(),
+            failures: Arc::new(Failures::new(config.auth_failures)),
+            places,
+        };
+        // From here on a failure drops the server, which stops what has been started.
+        let (current, core) = (Arc::new(Current::new(shared)), Arc::default());
+        let server = Self {
+            current,
+            listeners,
+            addresses,
+            tcp_addresses,
+            admission,
+            #[cfg(feature = "admin")]
+            admin,
+            core,
+            fate,
+            stopped: false,
+        };
+        server.start(config, inboxes, changes)?;
+        Ok(server)
+    }
+
     fn start(&self, config: Arc<Config>, inboxes: router::Inboxes, changes: router::Changes) -> Result<(), Error> {
         let shared = self.current.get();
         let spawn = |crew: &Arc<Crew>, name: &str, role: &'static str, body: Box<dyn FnOnce() + Send>| {
@@ -296,4 +317,8 @@ fn doors(config: &Config) -> Vec<(SocketAddr, Transport)> {
 }
 
 #[cfg(test)]
+#[cfg(shuttle)]
+mod model;
+#[cfg(test)]
+#[cfg(not(any(shuttle, fuzzing)))]
 mod tests;

@@ -5,8 +5,9 @@
 use crate::router::Pending;
 use crate::secret::fingerprint;
 use crate::threads::lock;
+use crate::threads::sync::{Condvar, Mutex};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how long a key is remembered.

@@ -7,8 +7,8 @@ use super::frames::Said;
 use crate::duplex::Sender;
 use crate::protocol::message::{Account, MAX_ACCOUNTS_PER_FRAME, Presence, Room};
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 

@@ -9,8 +9,9 @@ use crate::outbound::flusher::Flusher;
 use crate::protocol::close::CloseReason;
 use crate::record::{Claim, Records};
 use crate::router::{Handle, Router};
+use crate::threads::sync::Mutex;
 use crate::threads::{Crew, lock};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// What all connections of a server share.
 pub(crate) struct Shared {

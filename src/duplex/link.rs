@@ -14,8 +14,9 @@ use crate::protocol::format::Format;
 use crate::protocol::wire::{self, Bytes};
 use crate::socket::Socket;
 use crate::threads::lock;
+use crate::threads::sync::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How soon a sender looks again whether its frame has gone. Another thread may have sent it, and filled the socket again

@@ -3,9 +3,9 @@
 use super::TokenBucket;
 use crate::config::Rate;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How many addresses are remembered by themselves. Those that come when it is full share one allowance.

@@ -3,10 +3,11 @@
 use super::Admission;
 use crate::socket::Socket;
 use crate::threads::lock;
+use crate::threads::sync::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Shutdown};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 
 /// All places of a server.
 pub(crate) struct Places {
@@ -249,6 +250,10 @@ impl Drop for Permit {
         self.places.freed.notify_all();
     }
 }
+
+#[cfg(test)]
+#[cfg(shuttle)]
+mod model;
 
 #[cfg(test)]
 mod tests {

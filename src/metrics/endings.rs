@@ -2,8 +2,8 @@
 
 use crate::protocol::close::CloseKind;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 /// Counts by reason. Codes that a peer or the embedding program chose are kept too: there are some thousands at most.
 #[derive(Debug)]

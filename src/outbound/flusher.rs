@@ -4,9 +4,10 @@ use super::{Bounds, Outbound, Remaining, Waiting};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::socket::Sleeper;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
+use crate::threads::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What senders and the flusher's thread share: the bounds, the list of new arrivals, and the sum of all queues.
@@ -102,6 +103,13 @@ impl Flusher {
             let detail = format!("{bytes} bytes waited, the most while all queues together were full");
             outbound.close(CloseReason::new(CloseKind::SlowConsumer, detail), Waiting::Drop);
         }
+    }
+
+    /// Until when its thread sleeps, if it does and nothing wakes it now.
+    #[cfg(test)]
+    #[cfg(shuttle)]
+    pub(super) fn asleep_until(&self) -> Option<Option<Instant>> {
+        self.sleeper.asleep_until()
     }
 
     /// Sleeps until a socket has room, a deadline comes, or somebody calls.

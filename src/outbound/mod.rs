@@ -23,9 +23,10 @@ use crate::protocol::format::{Format, Translator};
 use crate::protocol::wire::{self, Bytes};
 use crate::socket::Socket;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
+use crate::threads::sync::atomic::{AtomicBool, Ordering};
 use flusher::Flusher;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The write side of one connection.
@@ -184,5 +185,9 @@ impl Outbound {
     }
 }
 
-#[cfg(all(test, not(any(shuttle, fuzzing))))]
+#[cfg(test)]
+#[cfg(shuttle)]
+mod model;
+#[cfg(test)]
+#[cfg(not(any(shuttle, fuzzing)))]
 mod tests;

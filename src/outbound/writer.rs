@@ -201,6 +201,7 @@ impl Writer {
 
     /// The socket, while its reader has not finished.
     #[cfg(test)]
+    #[cfg(not(any(shuttle, fuzzing)))]
     pub(crate) fn socket(&self) -> Option<Arc<Socket>> {
         self.socket.clone()
     }

@@ -4,9 +4,10 @@ use super::{ConnectionInfo, Statistics};
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::{Account, HeartbeatTimes};
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// A connection that has ended.

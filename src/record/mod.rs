@@ -22,10 +22,11 @@ use crate::outbound::Sent;
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::Account;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use ends::Ring;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// How many refused attempts are kept. They cost a stranger nothing, and must push out nothing but each other.

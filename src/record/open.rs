@@ -6,7 +6,8 @@ use crate::outbound::{Outbound, Sent};
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::HeartbeatTimes;
 use crate::threads::lock;
-use std::sync::{Arc, Mutex};
+use crate::threads::sync::Mutex;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// A connection that is there.

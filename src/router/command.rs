@@ -7,7 +7,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, FrameId, Presence, Recipients, Room};
 use crate::protocol::wire::Bytes;
 use crate::record::{ConnectionId, ConnectionInfo};
-use crossbeam_channel::Sender;
+use crate::threads::channel::Sender;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -9,6 +9,9 @@ pub(crate) mod command;
 mod handle;
 #[cfg(feature = "admin")]
 mod load;
+#[cfg(test)]
+#[cfg(shuttle)]
+mod model;
 mod push;
 mod rooms;
 mod run;
@@ -25,8 +28,8 @@ use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::protocol::close::CloseReason;
 use crate::protocol::wire::Bytes;
+use crate::threads::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use command::{Command, Control, Data, Key, Registration};
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use run::answer;
 use state::State;
 use std::fmt;
@@ -174,10 +177,9 @@ impl Pending {
 }
 
 fn wait_for<T>(answered: &Receiver<T>, patience: Duration) -> Result<T, SendError> {
-    use crossbeam_channel::RecvTimeoutError::{Disconnected, Timeout};
     answered.recv_timeout(patience).map_err(|error| match error {
-        Timeout => SendError::Busy,
-        Disconnected => SendError::Stopped,
+        RecvTimeoutError::Timeout => SendError::Busy,
+        RecvTimeoutError::Disconnected => SendError::Stopped,
     })
 }
 

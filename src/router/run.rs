@@ -9,7 +9,7 @@ use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Translator;
 use crate::protocol::message::Account;
 use crate::protocol::wire::Bytes;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
+use crate::threads::channel::{Either, Receiver, RecvError, Sender, TryRecvError, receive_either};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -60,20 +60,16 @@ fn serve(core: &mut Core, inboxes: &Inboxes) {
         core.end_turn();
         let wake = core.depart();
         if idle {
-            select! {
-                recv(inboxes.control) -> control => match control {
-                    Ok(control) => {
-                        if core.control(control, inboxes).is_break() {
-                            return;
-                        }
+            let patience = wake.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+            match receive_either(&inboxes.control, &inboxes.data, patience) {
+                Ok(Some(Either::First(control))) => {
+                    if core.control(control, inboxes).is_break() {
+                        return;
                     }
-                    Err(_) => return,
-                },
-                recv(inboxes.data) -> data => match data {
-                    Ok(data) => core.data(data),
-                    Err(_) => return,
-                },
-                default(wake.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()))) => {}
+                }
+                Ok(Some(Either::Second(data))) => core.data(data),
+                Ok(None) => {}
+                Err(RecvError) => return,
             }
         }
     }

@@ -1,10 +1,12 @@
 //! A socket in memory: a bounded kernel buffer towards the peer, and the peer's end for whoever plays it.
 
+use crate::threads::bell::Bell;
 use crate::threads::lock;
+use crate::threads::sync::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connected socket and its peer; the kernel keeps so many bytes for a peer that does not read.
@@ -42,7 +44,7 @@ impl Wire {
         let result = change(&mut state);
         self.changed.notify_all();
         if state.is_writable() {
-            state.sleepers.iter().for_each(|bell| bell.ring(|rung| rung.by_sockets = true));
+            state.sleepers.iter().for_each(|bell| bell.ring());
         }
         result
     }
@@ -169,6 +171,7 @@ impl Peer {
     }
 
     /// Says that nothing follows, as a shutdown of its writing direction does.
+    #[cfg_attr(shuttle, expect(dead_code, reason = "in a model it leaves by its drop"))]
     pub(crate) fn finish(&self) {
         self.0.change(|state| state.no_more_from_peer = true);
     }
@@ -201,63 +204,50 @@ impl Drop for Peer {
 }
 
 /// Where one thread sleeps for many sockets, and others wake it.
-pub(crate) struct Sleeper(Arc<Bell>);
-
 #[derive(Default)]
-struct Bell {
-    rung: Mutex<Rung>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Rung {
-    by_callers: bool,
-    by_sockets: bool,
-}
-
-impl Bell {
-    fn ring(&self, ring: impl FnOnce(&mut Rung)) {
-        ring(&mut lock(&self.rung));
-        self.changed.notify_all();
-    }
+pub(crate) struct Sleeper {
+    bell: Arc<Bell>,
+    /// Until when it sleeps, while it does.
+    asleep: Mutex<Option<Option<Instant>>>,
 }
 
 impl Sleeper {
     #[expect(clippy::unnecessary_wraps, reason = "a real one needs descriptors")]
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self(Arc::default()))
+        Ok(Self::default())
     }
 
     pub(crate) fn notify(&self) {
-        self.0.ring(|rung| rung.by_callers = true);
+        self.bell.ring();
     }
 
     pub(crate) fn clear(&self) {
-        lock(&self.0.rung).by_callers = false;
+        self.bell.silence();
     }
 
-    pub(crate) fn sleep<'a>(&self, blocked: impl Iterator<Item = &'a Socket>, deadline: Option<Instant>, now: Instant) {
+    /// Until when its thread sleeps, if it does and nothing has woken it.
+    #[cfg(test)]
+    #[cfg(shuttle)]
+    pub(crate) fn asleep_until(&self) -> Option<Option<Instant>> {
+        lock(&self.asleep).filter(|_| !self.bell.rings())
+    }
+
+    pub(crate) fn sleep<'a>(
+        &self,
+        blocked: impl Iterator<Item = &'a Socket>,
+        deadline: Option<Instant>,
+        _now: Instant,
+    ) {
         let blocked: Vec<_> = blocked.collect();
-        lock(&self.0.rung).by_sockets = false;
         for socket in &blocked {
-            // Nothing is told but changes, so what is so already counts as one.
-            socket.wire.change(|state| state.sleepers.push(Arc::clone(&self.0)));
+            // Nothing is told but changes, so room that is there already counts as one.
+            socket.wire.change(|state| state.sleepers.push(Arc::clone(&self.bell)));
         }
-        let mut rung = lock(&self.0.rung);
-        while !rung.by_callers && !rung.by_sockets {
-            let Some(left) = deadline.map(|deadline| deadline.saturating_duration_since(now)) else {
-                rung = self.0.changed.wait(rung).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let (again, waited) = self.0.changed.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner);
-            rung = again;
-            if waited.timed_out() {
-                break;
-            }
-        }
-        drop(rung);
+        *lock(&self.asleep) = Some(deadline);
+        self.bell.wait(deadline);
+        *lock(&self.asleep) = None;
         for socket in blocked {
-            lock(&socket.wire.state).sleepers.retain(|bell| !Arc::ptr_eq(bell, &self.0));
+            lock(&socket.wire.state).sleepers.retain(|bell| !Arc::ptr_eq(bell, &self.bell));
         }
     }
 }

@@ -7,8 +7,9 @@ use super::queue::{Batch, Queue, WebhookCounts};
 use super::schedule::{Next, Schedule};
 use crate::metrics::LogGate;
 use crate::threads::lock;
+use crate::threads::sync::{Condvar, Mutex, MutexGuard};
 use serde::Serialize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Everything that the thread needs.

@@ -18,9 +18,9 @@ use crate::outgoing::{self, origin, parse_url};
 use crate::printable::Printable;
 use crate::record::ConnectionInfo;
 use crate::threads::lock;
+use crate::threads::sync::Mutex;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 use ureq::Agent;
 

@@ -1,7 +1,8 @@
 //! How many may ask at once.
 
 use crate::threads::lock;
-use std::sync::{Condvar, Mutex, PoisonError};
+use crate::threads::sync::{Condvar, Mutex};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 /// A number of places, each for one at a time.

@@ -1,14 +1,23 @@
 //! Threads that are named, counted, joined as they end, and cannot take the process with them.
 
+#[cfg(any(shuttle, fuzzing))]
+pub(crate) mod bell;
+pub(crate) mod channel;
+#[cfg(test)]
+#[cfg(shuttle)]
+pub(crate) mod model;
+pub(crate) mod sync;
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use sync::thread::{self, Builder, JoinHandle};
+use sync::{Condvar, Mutex, MutexGuard};
 
 /// Locks a mutex whose holder may have panicked: every holder here leaves the data whole between two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,7 +58,7 @@ impl Crew {
         let crew = Arc::clone(self);
         let thread = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
-                let thread = std::thread::current();
+                let thread = thread::current();
                 log::error!("thread {} panicked: {}", thread.name().unwrap_or("?"), panic_text(&*panic));
             }
             crew.leave(id);
