@@ -125,7 +125,7 @@ fn assert_in_order(texts: &[String]) {
 
 #[test]
 fn frames_are_whole_and_in_order_and_the_first_reason_is_the_only_one() {
-    check(3_000, || {
+    check(2_000, || {
         let scene = Scene::new(usize::MAX);
         let (outbound, socket, peer) = scene.connect();
         let reading = reader(peer, usize::MAX);
@@ -161,7 +161,7 @@ fn frames_are_whole_and_in_order_and_the_first_reason_is_the_only_one() {
 
 #[test]
 fn whatever_a_peer_does_before_it_leaves_every_frame_is_counted_once() {
-    check(3_000, || {
+    check(2_000, || {
         let scene = Scene::new(usize::MAX);
         let (outbound, socket, peer) = scene.connect();
         let reading = reader(peer, dice(20));
@@ -185,7 +185,7 @@ fn whatever_a_peer_does_before_it_leaves_every_frame_is_counted_once() {
 
 #[test]
 fn the_flusher_never_sleeps_while_the_kernel_has_room_for_what_waits() {
-    check(3_000, || {
+    check(2_000, || {
         let scene = Scene::new(usize::MAX);
         let (outbound, socket, peer) = scene.connect();
         // Nobody but the flusher sends on what waits, and the reader does not end before it has all of it.
@@ -204,7 +204,7 @@ fn beyond_the_budget_queues_are_cut_and_none_is_forgotten() {
     // Three frames of 120 bytes each wait for both in the end: that is beyond it, but not so far that their senders are cut
     // by themselves; and without what one of them has not begun it is within it again, though a Close comes instead.
     const BUDGET: usize = 600;
-    check(3_000, || {
+    check(2_000, || {
         let scene = Scene::new(BUDGET);
         let connections = [(); 2].map(|()| scene.connect());
         let senders = [0, 1].map(|n| sender(&connections[n].0, n, 116));
@@ -226,7 +226,7 @@ fn beyond_the_budget_queues_are_cut_and_none_is_forgotten() {
 
 #[test]
 fn the_flusher_knows_of_the_nearest_deadline() {
-    check(3_000, || {
+    check(2_000, || {
         let scene = Scene::new(usize::MAX);
         let (outbound, _socket, _peer) = scene.connect();
         let sending = sender(&outbound, 0, 0);
