@@ -8,6 +8,7 @@
 mod hello;
 
 use crate::auth::{Identity, RETRY_AFTER, Refusal};
+use crate::clock;
 use crate::config::{Config, Protocol, ProxyProtocol};
 use crate::connection::{self, Accepted, Admitted, Greeting, Receiver, RequestError, RequestReader, Shared};
 use crate::handler::{Request, Words};
@@ -191,7 +192,7 @@ fn check_origin(head: &Head, shared: &Shared) -> Result<(), Rejection> {
         return Ok(());
     }
     let origin = head.header("origin").unwrap_or_default();
-    if shared.reminders.due(&format!("origin {origin}"), Instant::now()) {
+    if shared.reminders.due(&format!("origin {origin}"), clock::now()) {
         log::warn!("refused a page of origin {}: --origin allows one", Printable(origin));
     }
     let message = "pages of this Origin may not connect; the server's option --origin allows one";
@@ -229,7 +230,7 @@ fn parameters(head: &Head) -> Result<(String, Option<Duration>), Rejection> {
 /// Asks the handler, whose answer counts until `deadline`.
 fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result<Identity, Refusal> {
     let address = shared.config.limited_address(request.client.ip());
-    if let Err(wait) = shared.failures.may_try(address, Instant::now()) {
+    if let Err(wait) = shared.failures.may_try(address, clock::now()) {
         return Err(Refusal::throttled("too many attempts of this address have failed", wait));
     }
     let identity = catch_unwind(AssertUnwindSafe(|| shared.handler.authenticate(request))).unwrap_or_else(|_| {
@@ -239,7 +240,7 @@ fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result
     if let Err(refusal) = &identity
         && refusal.is_wrong_proof()
     {
-        let (ip, now) = (request.client.ip(), Instant::now());
+        let (ip, now) = (request.client.ip(), clock::now());
         shared.failures.failed(address, now);
         if shared.reminders.due(&format!("token of {ip}"), now) {
             log::info!("refused a client from {ip}: {}", Printable(&refusal.message));
@@ -251,7 +252,7 @@ fn authenticate(request: &Request, deadline: Instant, shared: &Shared) -> Result
     if claimed.is_some_and(|claimed| claimed != identity.account.as_str()) {
         return Err(Refusal::forbidden(format!("the token is another account's than {parameter}")));
     }
-    if Instant::now() >= deadline {
+    if clock::now() >= deadline {
         return Err(Refusal::unavailable("authentication took too long", RETRY_AFTER));
     }
     Ok(identity)

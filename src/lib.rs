@@ -60,10 +60,14 @@ mod auth;
 #[cfg(any(feature = "auth", feature = "back-end"))]
 pub mod authenticators;
 pub mod client;
+mod clock;
 pub mod config;
 mod connection;
 pub mod duplex;
 mod error;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod handshake;
 mod http;

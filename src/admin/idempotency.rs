@@ -2,6 +2,7 @@
 //!
 //! A key is remembered for ten minutes from when it first came. What cannot be remembered is not done.
 
+use crate::clock;
 use crate::router::Pending;
 use crate::secret::fingerprint;
 use crate::threads::lock;
@@ -67,10 +68,10 @@ impl Idempotency {
     /// Whose turn it is; waits for others who ask the same, and comes back with [`Turn::Wait`] when that takes too long.
     /// The answer will have `answer_bytes` at most.
     pub(super) fn begin(&self, id: Id, request: Id, answer_bytes: usize) -> Turn<Pending> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = clock::now() + PATIENCE;
         let mut table = lock(&self.table);
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             match table.begin(id, request, answer_bytes, now) {
                 Turn::Wait if now < deadline => {
                     let waited = self.settled.wait_timeout(table, deadline - now);

@@ -6,6 +6,7 @@ mod exposition;
 mod process;
 
 use super::Call;
+use crate::clock;
 use crate::connection::Shared;
 use crate::http::Response;
 use crate::limits::Occupancy;
@@ -15,7 +16,7 @@ use crate::router::command::Population;
 use exposition::{Family, Values, exposition};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// How long is waited for room in the router's inbox, and again for its answer: how many accounts and rooms there are.
@@ -174,7 +175,7 @@ fn histograms(shared: &Shared) -> Vec<Family> {
 /// Asks the program for what it counts itself, and adds what can stand beside all else.
 fn add_own(families: &mut Vec<Family>, shared: &Shared) {
     let Ok(metrics) = catch_unwind(AssertUnwindSafe(|| shared.handler.metrics())) else {
-        if shared.reminders.due("metrics", Instant::now()) {
+        if shared.reminders.due("metrics", clock::now()) {
             log::error!("the handler panicked in `metrics`");
         }
         return;
@@ -187,7 +188,7 @@ fn add_own(families: &mut Vec<Family>, shared: &Shared) {
         });
         match name {
             Ok(name) => families.push(own(name, &metric)),
-            Err(why) if shared.reminders.due(&format!("metric {}", metric.name), Instant::now()) => {
+            Err(why) if shared.reminders.due(&format!("metric {}", metric.name), clock::now()) => {
                 log::warn!("the program's metric {} is left out: {why}", Printable(&metric.name));
             }
             Err(_) => {}

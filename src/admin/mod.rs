@@ -16,6 +16,7 @@ mod routes;
 pub use keys::KeyFile;
 
 use crate::auth::{RETRY_AFTER, Refusal};
+use crate::clock;
 use crate::config::Rate;
 use crate::connection::{self, Accepted, RequestError, RequestReader, Shared};
 use crate::http::{Head, Response};
@@ -31,7 +32,6 @@ use idempotency::Idempotency;
 use keys::Caller;
 use routes::{Access, Route};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// How often one address may present a wrong key.
 const WRONG_KEYS: Rate = Rate { per_second: 1, burst: 10 };
@@ -70,8 +70,8 @@ pub(crate) fn run(accepted: &Accepted, shared: &Arc<Shared>, admin: &Admin) {
     let answer = reader.head().map_err(RequestError::response).and_then(|head| {
         let answered = answer(&head, &mut reader, &outbound, accepted, shared, admin);
         if let Ok(answer) | Err(Some(answer)) = &answered {
-            let (peer, path) = (accepted.peer, Printable(head.path()));
-            log::debug!("{} {path} from {peer}: {}", head.method(), answer.status());
+            let (method, path) = (Printable(head.method().as_str()), Printable(head.path()));
+            log::debug!("{method} {path} from {}: {}", accepted.peer, answer.status());
         }
         answered
     });
@@ -114,7 +114,7 @@ fn answer(
                 // One that no longer listens will send no body, either.
                 let _ = outbound.push([Bytes::from_static(request::CONTINUE)]);
             }
-            let deadline = Instant::now() + shared.config.assembly_deadline;
+            let deadline = clock::now() + shared.config.assembly_deadline;
             let body = reader.body(length, deadline).map_err(RequestError::response)?;
             request::text(body)?
         }
@@ -139,8 +139,7 @@ fn admit<'a>(
     if route.access == Access::Open {
         return Ok(Caller::anonymous());
     }
-    let (now, address) =
-        (Instant::now(), forwarded_client(accepted.peer.ip(), head.headers(), &config.trusted_proxies));
+    let (now, address) = (clock::now(), forwarded_client(accepted.peer.ip(), head.headers(), &config.trusted_proxies));
     let caller = keys::identify(head, &config.admin.keys, &admin.failures, address, now).inspect_err(|refusal| {
         if shared.reminders.due(&format!("key of {address}"), now) {
             log::warn!("refused {address} with {}: it has no key to {}", refusal.status(), route.path);

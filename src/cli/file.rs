@@ -4,7 +4,6 @@ use super::{Failure, one_line};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use std::ffi::OsString;
-use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -35,14 +34,19 @@ impl Settings {
     /// # Errors
     /// What is wrong first, with the file's name and where in it.
     pub(super) fn read(path: &Path, serve: &Command) -> Result<Self, Failure> {
-        let wrong = |why: &dyn Display| Failure::Usage(format!("{}: {why}", path.display()));
-        let text = read_text(path).map_err(|error| wrong(&error))?;
+        let text =
+            read_text(path).map_err(|error: io::Error| Failure::Usage(format!("{}: {error}", path.display())))?;
+        Self::parse(path, &text, serve)
+    }
+
+    /// The same with the text of the file.
+    pub(super) fn parse(path: &Path, text: &str, serve: &Command) -> Result<Self, Failure> {
         let at = |place: Range<usize>, why: String| {
-            let (line, column) = position(&text, place.start);
+            let (line, column) = position(text, place.start);
             Failure::Usage(format!("{}:{line}:{column}: {why}", path.display()))
         };
         let table =
-            DeTable::parse(&text).map_err(|error| at(error.span().unwrap_or_default(), error.message().into()))?;
+            DeTable::parse(text).map_err(|error| at(error.span().unwrap_or_default(), error.message().into()))?;
         let mut pairs: Vec<_> = table.get_ref().iter().collect();
         // Of several mistakes the first is told.
         pairs.sort_by_key(|(key, _)| key.span().start);

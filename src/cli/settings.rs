@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the command line, the environment and the file say together.
 #[derive(Clone)]
@@ -39,6 +39,14 @@ impl Settings {
     /// # Errors
     /// What is wrong, in one line; the name of the file is in front if it is the file that is.
     pub(super) fn load(arguments: &[OsString]) -> Result<Self, Failure> {
+        Self::load_by(arguments, file::Settings::read)
+    }
+
+    /// The same with another way to read the file.
+    pub(super) fn load_by(
+        arguments: &[OsString],
+        read: impl FnOnce(&Path, &Command) -> Result<file::Settings, Failure>,
+    ) -> Result<Self, Failure> {
         let usage = |error: clap::Error| Failure::Usage(wrong_use(&error, arguments));
         let (name, given) = parse(arguments).map_err(usage)?;
         let all = command();
@@ -46,7 +54,7 @@ impl Settings {
         let Some(path) = flags(&given)?.config_file().map(PathBuf::from) else {
             return Ok(Self { known, matches: given.clone(), given, file: None, of_the_file: BTreeSet::new() });
         };
-        let settings = file::Settings::read(&path, &known)?;
+        let settings = read(&path, &known)?;
         let used: Vec<_> = settings.entries().iter().filter(|entry| is_free(&known, &given, &entry.key)).collect();
         let from_file = used.iter().flat_map(|entry| entry.arguments.iter());
         let (command_name, own) = arguments.split_at(2.min(arguments.len()));

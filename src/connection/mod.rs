@@ -27,6 +27,7 @@ pub(crate) use shared::{Current, Shared};
 pub(crate) use websocket::{Replies, WebSocket};
 
 use crate::auth::Refusal;
+use crate::clock;
 use crate::handler::{Connection, Idle, IdleAction, IdleKind};
 use crate::limits::Permit;
 use crate::outbound::Waiting;
@@ -69,7 +70,7 @@ pub(crate) fn run(newcomer: Box<Newcomer>) {
             life.live(&mut registered);
             // Who is closing can no longer be reached, and so is no longer online.
             drop(registered);
-            let ended = Instant::now();
+            let ended = clock::now();
             life.take_leave();
             life.end(listed, ended);
         }
@@ -141,7 +142,7 @@ impl Life {
         drop(received);
         let mut buffer = [0; READ_BUFFER_BYTES];
         while !self.connection.outbound.is_ending() {
-            let received = match self.heartbeat.step(Instant::now(), self.last_write()) {
+            let received = match self.heartbeat.step(clock::now(), self.last_write()) {
                 Step::Wait(until) => self.receiver.receive(&mut buffer, until),
                 Step::Ping(payload) => {
                     self.ping(payload);
@@ -174,7 +175,7 @@ impl Life {
         let ping = self.connection.outbound.format().ping(&payload);
         // A connection that is closing needs no ping.
         let _ = self.connection.outbound.push([ping]);
-        self.publish(Instant::now());
+        self.publish(clock::now());
     }
 
     /// Shows others how it is.
@@ -199,7 +200,7 @@ impl Life {
         match self.shared.handler.idle(&self.connection, idle) {
             IdleAction::Nothing => {}
             IdleAction::Ping => {
-                let payload = self.heartbeat.ping(Instant::now());
+                let payload = self.heartbeat.ping(clock::now());
                 self.ping(payload);
             }
             IdleAction::Close(reason) => self.connection.close(reason),
@@ -216,7 +217,7 @@ impl Life {
     /// What one recv brought: it extends the deadlines, is decoded, and what it asks for is handed over at once.
     #[inline(never)]
     fn take(&mut self, bytes: &[u8], registered: &mut Registered<'_>) {
-        let (now, outbound) = (Instant::now(), &self.connection.outbound);
+        let (now, outbound) = (clock::now(), &self.connection.outbound);
         self.bytes_received += bytes.len() as u64;
         self.heartbeat.heard(Sign::Bytes, now);
         let (messages, answered) = (self.dispatch.messages(), self.heartbeat.pulse().pings_answered);
@@ -260,8 +261,8 @@ impl Life {
                 let message = format!("the server is overloaded: {count} frames were dropped");
                 let _ = self.connection.outbound.tell(&native::error(None, ErrorCode::NotAvailable, &message));
                 let reason = CloseReason::new(CloseKind::OverCapacity, "the router was busy for 5 s");
-                self.connection.outbound.close(reason, Waiting::KeepUntil(Instant::now() + self.shared.config.linger));
-                if let Some(others) = self.shared.overload_log.open(Instant::now()) {
+                self.connection.outbound.close(reason, Waiting::KeepUntil(clock::now() + self.shared.config.linger));
+                if let Some(others) = self.shared.overload_log.open(clock::now()) {
                     log::warn!("the router is overloaded: {} was closed, and {others} others", self.connection.id());
                 }
             }

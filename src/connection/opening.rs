@@ -6,6 +6,7 @@ use super::inbound::Inbound;
 use super::receiver::Receiver;
 use super::{Life, Shared};
 use crate::auth::Identity;
+use crate::clock;
 use crate::config::{LONGEST, Protocol};
 use crate::handler::Connection;
 use crate::limits::Permit;
@@ -54,7 +55,7 @@ pub(crate) struct Newcomer {
 impl Admitted {
     /// Builds the connection, of which nobody knows yet.
     pub(crate) fn prepare(self, socket: Arc<Socket>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Box<Newcomer> {
-        let (now, config) = (Instant::now(), &shared.config);
+        let (now, config) = (clock::now(), &shared.config);
         let (serial, id) = shared.ids.next();
         let info = ConnectionInfo {
             id,

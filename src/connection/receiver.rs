@@ -1,5 +1,6 @@
 //! Receiving with an absolute deadline, on a socket that only knows relative ones.
 
+use crate::clock;
 use crate::socket::Socket;
 use std::io;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl Receiver {
     /// Receives what there is, waiting until `deadline` at most.
     pub(crate) fn receive(&mut self, buffer: &mut [u8], deadline: Instant) -> Received {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return Received::Nothing;
             }

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::receiver::{Received, Receiver};
 use crate::auth::{RETRY_AFTER, Refusal};
+use crate::clock;
 use crate::config::{Config, ProxyProtocol};
 use crate::http::{Head, HeadReader, Response, host_allowed};
 use crate::limits::Permit;
@@ -142,7 +143,7 @@ pub(crate) fn check_host(head: &Head, shared: &Shared) -> Result<(), Response> {
     if host_allowed(host, &shared.config.hosts) {
         return Ok(());
     }
-    if shared.reminders.due(&format!("host {host}"), Instant::now()) {
+    if shared.reminders.due(&format!("host {host}"), clock::now()) {
         log::warn!("refused a request for host {}: --host allows a name", Printable(host));
     }
     let message = "this server does not know itself by that Host; its option --host adds a name";

@@ -3,6 +3,7 @@
 
 use super::{authenticate, client_address, start};
 use crate::auth::{RETRY_AFTER, Refusal};
+use crate::clock;
 use crate::config::Config;
 use crate::connection::{
     self, Accepted, Admitted, Greeting, Lines, MessageRate, RateVerdict, Received, Receiver, RequestError,
@@ -112,7 +113,7 @@ impl<'a> Stranger<'a> {
         let mut admitted = self.take(received, &mut lines);
         let mut buffer = [0; READ_BUFFER_BYTES];
         while admitted.is_none() && !self.outbound.is_ending() {
-            let received = match self.clock.due(Instant::now()) {
+            let received = match self.clock.due(clock::now()) {
                 Ok(until) => self.receiver.receive(&mut buffer, until),
                 Err(reason) => {
                     let bytes_count = reason.kind() == CloseKind::HeartbeatTimeout;
@@ -139,7 +140,7 @@ impl<'a> Stranger<'a> {
     }
 
     fn take(&mut self, received: &[u8], lines: &mut Lines) -> Option<Box<Admitted>> {
-        let now = Instant::now();
+        let now = clock::now();
         if received.is_empty() {
             return None;
         }

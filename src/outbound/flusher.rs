@@ -1,6 +1,7 @@
 //! The thread that sends what would have blocked its sender, and ends connections whose peer never reads.
 
 use super::{Bounds, Outbound, Remaining, Waiting};
+use crate::clock;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::socket::Sleeper;
 use crate::threads::lock;
@@ -35,16 +36,23 @@ impl Flusher {
         let mut watched: Vec<Arc<Outbound>> = Vec::new();
         loop {
             self.sleeper.clear();
-            watched.append(&mut lock(&self.arrivals));
-            self.cut_largest_while_beyond_budget(&watched);
-            let now = Instant::now();
-            let mut remaining = Vec::with_capacity(watched.len());
-            watched.retain(|outbound| outbound.flush(now).map(|todo| remaining.push(todo)).is_some());
+            let (remaining, now) = self.round(&mut watched);
             if self.stopping.load(Ordering::Acquire) {
                 return;
             }
             self.sleep(&remaining, now);
         }
+    }
+
+    /// Looks once at those that are `watched`, which from now on are also the new arrivals, and no longer those with which
+    /// there is nothing more to do. Says what is to be done for them next, and when this was.
+    pub(crate) fn round(&self, watched: &mut Vec<Arc<Outbound>>) -> (Vec<Remaining>, Instant) {
+        watched.append(&mut lock(&self.arrivals));
+        self.cut_largest_while_beyond_budget(watched);
+        let now = clock::now();
+        let mut remaining = Vec::with_capacity(watched.len());
+        watched.retain(|outbound| outbound.flush(now).map(|todo| remaining.push(todo)).is_some());
+        (remaining, now)
     }
 
     /// Ends [`Flusher::run`] after one more round.

@@ -16,6 +16,7 @@ mod writer;
 
 pub(crate) use writer::{Bounds, Outgoing, Remaining, Sent, Waiting, Writer};
 
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
@@ -48,7 +49,7 @@ struct State {
 
 impl Outbound {
     pub(crate) fn new(socket: Arc<Socket>, format: Format, flusher: Arc<Flusher>, metrics: Arc<Metrics>) -> Self {
-        let writer = Writer::new(socket, format.clone(), Instant::now());
+        let writer = Writer::new(socket, format.clone(), clock::now());
         let state = State { writer, listed: false };
         Self { state: Mutex::new(state), ending: AtomicBool::new(false), format, flusher, metrics }
     }
@@ -81,7 +82,7 @@ impl Outbound {
         let translated = translator.translate(frame, &self.format);
         if translated.is_none() {
             self.metrics.frames_untold.add(1);
-            if let Some(others) = self.metrics.untold_log.open(Instant::now()) {
+            if let Some(others) = self.metrics.untold_log.open(clock::now()) {
                 let (who, text) = (self.format.to_string(), String::from_utf8_lossy(wire::payload(frame)));
                 let (who, text) = (Printable(&who), Printable(&text));
                 log::info!("{who} has no word for {text}, and was not told; {others} others");
@@ -173,7 +174,7 @@ impl Outbound {
     fn account<T>(&self, state: &mut State, change: impl FnOnce(&mut Writer, Instant) -> T) -> T {
         let writer = &mut state.writer;
         let (queued, sent) = (writer.queued_bytes(), writer.sent());
-        let result = change(writer, Instant::now());
+        let result = change(writer, clock::now());
         self.flusher.account(queued, writer.queued_bytes());
         self.metrics.frames_sent.add(writer.sent().frames - sent.frames);
         self.metrics.bytes_sent.add(writer.sent().bytes - sent.bytes);

@@ -18,6 +18,7 @@ pub(crate) use open::{Entry, Vitals};
 pub(crate) use pulse::Pulse;
 pub use statistics::Statistics;
 
+use crate::clock;
 use crate::outbound::Sent;
 use crate::protocol::close::CloseReason;
 use crate::protocol::message::Account;
@@ -67,7 +68,7 @@ impl Records {
     /// The connections that are there and wanted, the oldest first. The others are not looked at.
     pub(crate) fn look(&self, wanted: impl Fn(&ConnectionInfo) -> bool) -> Vec<OpenConnection> {
         let entries: Vec<_> = lock(&self.open).values().cloned().collect();
-        let now = Instant::now();
+        let now = clock::now();
         entries.iter().filter(|entry| wanted(&entry.info)).map(|entry| entry.look(now)).collect()
     }
 

@@ -12,6 +12,8 @@ mod load;
 #[cfg(test)]
 #[cfg(shuttle)]
 mod model;
+#[cfg(fuzzing)]
+pub(crate) mod played;
 mod push;
 mod rooms;
 mod run;
@@ -23,6 +25,7 @@ pub(crate) use push::checked_content;
 pub use push::{Frame, InvalidPush, Push};
 
 use crate::auth::Refusal;
+use crate::clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -43,7 +46,7 @@ const DATA_INBOX_BYTES: usize = 256 << 20;
 /// How long a sender waits for room in the data inbox, and anybody for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many changes of presence may wait for the program: everybody may come and go several times meanwhile.
-const CHANGES: usize = 65_536;
+const CHANGES: usize = if cfg!(fuzzing) { 64 } else { 65_536 };
 
 /// The router as the server's own threads see it. Cheap to clone.
 #[derive(Clone)]
@@ -90,6 +93,8 @@ impl Router {
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
             .map_err(|_| overloaded())?;
+        #[cfg(fuzzing)]
+        played::turns();
         // Once asked, its word is final: the router never blocks, and whoever gave up waiting would leave behind a
         // registered connection that no thread serves.
         registered.recv().map_err(|_| overloaded())?
@@ -97,7 +102,7 @@ impl Router {
 
     /// Hands over what one recv brought. Waits for room, 5 s at most.
     pub(crate) fn hand_over(&self, from: Key, commands: Vec<Command>) -> Result<(), SendError> {
-        Ok(self.data.send_timeout(Data::Batch { from, commands, at: Instant::now() }, PATIENCE)?)
+        Ok(self.data.send_timeout(Data::Batch { from, commands, at: clock::now() }, PATIENCE)?)
     }
 
     /// The connection's thread ends; `commands` is the number of those it handed over.
@@ -119,7 +124,7 @@ impl Router {
 
     fn submit(&self, to: Target, frame: Bytes) -> Result<Pending, SendError> {
         let (reply, reached) = bounded(1);
-        self.data.send_timeout(Data::Push { to, frame, reply, at: Instant::now() }, PATIENCE)?;
+        self.data.send_timeout(Data::Push { to, frame, reply, at: clock::now() }, PATIENCE)?;
         Ok(Pending(reached))
     }
 
@@ -177,6 +182,8 @@ impl Pending {
 }
 
 fn wait_for<T>(answered: &Receiver<T>, patience: Duration) -> Result<T, SendError> {
+    #[cfg(fuzzing)]
+    played::turns();
     answered.recv_timeout(patience).map_err(|error| match error {
         RecvTimeoutError::Timeout => SendError::Busy,
         RecvTimeoutError::Disconnected => SendError::Stopped,

@@ -2,6 +2,7 @@
 
 use super::command::{Control, Data, Effect, PresenceChange, Slot};
 use super::state::State;
+use crate::clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, Waiting};
@@ -38,29 +39,9 @@ pub(super) fn run(config: Arc<Config>, inboxes: &Inboxes, changes: Sender<Presen
 }
 
 fn serve(core: &mut Core, inboxes: &Inboxes) {
-    loop {
-        // What waits now, and no more: whoever asks without a pause must not keep messages waiting.
-        for control in inboxes.control.try_iter().take(inboxes.control.len()) {
-            if core.control(control, inboxes).is_break() {
-                return;
-            }
-        }
-        core.begin_turn(inboxes.data.len());
-        let mut idle = false;
-        for _ in 0..BATCHES_PER_TURN {
-            match inboxes.data.try_recv() {
-                Ok(data) => core.data(data),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
-                    idle = true;
-                    break;
-                }
-            }
-        }
-        core.send_all();
-        core.end_turn();
-        let wake = core.depart();
+    while let ControlFlow::Continue(Rest { idle, wake }) = core.turn(inboxes) {
         if idle {
-            let patience = wake.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+            let patience = wake.map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(clock::now()));
             match receive_either(&inboxes.control, &inboxes.data, patience) {
                 Ok(Some(Either::First(control))) => {
                     if core.control(control, inboxes).is_break() {
@@ -75,8 +56,16 @@ fn serve(core: &mut Core, inboxes: &Inboxes) {
     }
 }
 
+/// What is left after a turn.
+pub(super) struct Rest {
+    /// No data was left.
+    pub(super) idle: bool,
+    /// When there is something to do even if nothing comes.
+    pub(super) wake: Option<Instant>,
+}
+
 /// The state, and where its effects go.
-struct Core {
+pub(super) struct Core {
     state: State,
     outbounds: Vec<Option<Arc<Outbound>>>,
     effects: Vec<Effect>,
@@ -91,7 +80,7 @@ struct Core {
 }
 
 impl Core {
-    fn new(config: Arc<Config>, changes: Sender<PresenceChange>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(config: Arc<Config>, changes: Sender<PresenceChange>, metrics: Arc<Metrics>) -> Self {
         Self {
             state: State::new(config),
             outbounds: Vec::new(),
@@ -105,11 +94,33 @@ impl Core {
         }
     }
 
+    /// What waits now, and the frames that come of it; breaks at `Stop`.
+    pub(super) fn turn(&mut self, inboxes: &Inboxes) -> ControlFlow<(), Rest> {
+        // What waits now, and no more: whoever asks without a pause must not keep messages waiting.
+        for control in inboxes.control.try_iter().take(inboxes.control.len()) {
+            self.control(control, inboxes)?;
+        }
+        self.begin_turn(inboxes.data.len());
+        let mut idle = false;
+        for _ in 0..BATCHES_PER_TURN {
+            match inboxes.data.try_recv() {
+                Ok(data) => self.data(data),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                    idle = true;
+                    break;
+                }
+            }
+        }
+        self.send_all();
+        self.end_turn();
+        ControlFlow::Continue(Rest { idle, wake: self.depart() })
+    }
+
     /// Whoever has been away for long enough is offline. Says when the next one is.
     fn depart(&mut self) -> Option<Instant> {
         // Mostly nobody is away, and then no clock is read.
         self.state.departs_at()?;
-        self.state.depart(Instant::now(), &mut self.effects);
+        self.state.depart(clock::now(), &mut self.effects);
         self.send_now();
         self.state.departs_at()
     }
@@ -125,7 +136,7 @@ impl Core {
     /// Counts how long that took whose frames have been handed out; the clock is read once for all of it.
     fn end_turn(&mut self) {
         if !self.handed_over.is_empty() {
-            let now = Instant::now();
+            let now = clock::now();
             for at in self.handed_over.drain(..) {
                 self.metrics.router_latency.observe_time(now.saturating_duration_since(at));
             }
@@ -136,7 +147,7 @@ impl Core {
         self.handed_over.push(data.handed_over_at());
         match data {
             Data::Batch { from, commands, .. } => {
-                let now = Instant::now();
+                let now = clock::now();
                 for command in commands {
                     self.state.apply(from, command, now, &mut self.effects);
                 }
@@ -150,7 +161,7 @@ impl Core {
         match control {
             Control::Register { registration, outbound, reply } => {
                 // Only the state knows the place; the write side must be there before the greeting is sent.
-                let registered = self.state.register(*registration, Instant::now(), &mut self.effects);
+                let registered = self.state.register(*registration, clock::now(), &mut self.effects);
                 if let Ok(key) = &registered {
                     let end = key.slot as usize + 1;
                     self.outbounds.resize_with(self.outbounds.len().max(end), || None);
@@ -163,10 +174,10 @@ impl Core {
                 answer(&reply, registered);
             }
             Control::Unregister { key, commands } => {
-                self.state.unregister(key, commands, Instant::now(), &mut self.effects);
+                self.state.unregister(key, commands, clock::now(), &mut self.effects);
             }
             Control::Disconnect { target, reason, reply } => {
-                let ended = self.state.disconnect(&target, &reason, Instant::now(), &mut self.effects);
+                let ended = self.state.disconnect(&target, &reason, clock::now(), &mut self.effects);
                 self.send_now();
                 answer(&reply, ended);
             }
@@ -186,7 +197,7 @@ impl Core {
 
     fn drain(&mut self, deadline: Instant) {
         self.send_now();
-        let (slots, now): (Vec<Slot>, _) = (self.state.drain().collect(), Instant::now());
+        let (slots, now): (Vec<Slot>, _) = (self.state.drain().collect(), clock::now());
         for slot in slots {
             if let Some(outbound) = &self.outbounds[slot as usize] {
                 outbound.close(CloseKind::GoingAway.into(), Waiting::KeepUntil(deadline));
@@ -239,7 +250,7 @@ impl Core {
         while let Some(slot) = self.touched.pop() {
             if self.send(slot).is_err() {
                 // It was cut, perhaps by this very push: nobody shall count it as reachable any longer.
-                self.state.detach(slot, Instant::now(), &mut self.effects);
+                self.state.detach(slot, clock::now(), &mut self.effects);
                 self.sort_effects();
             }
         }
@@ -268,7 +279,7 @@ impl Core {
         let at = SystemTime::now();
         if self.changes.try_send(PresenceChange { account, online, at }).is_err() {
             self.metrics.presence_untold.add(1);
-            if let Some(others) = self.metrics.presence_log.open(Instant::now()) {
+            if let Some(others) = self.metrics.presence_log.open(clock::now()) {
                 log::warn!("the program was not told who came or went, nor {others} others: it does not keep up");
             }
         }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// A module may name modules of lower layers only. The binary, `main.rs` with `cli/`, stands outside: it is a crate of
 /// its own and sees no more than the public interface.
-const LAYERS: [&[&str]; 12] = [
-    &["outgoing", "printable", "protocol", "secret", "threads"],
+const LAYERS: [&[&str]; 13] = [
+    &["clock", "outgoing", "printable", "protocol", "secret", "threads"],
     &["http", "metrics", "socket"],
     &["config"],
     &["auth", "limits", "outbound", "page", "proxy", "webhook"],
@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 12] = [
     &["client", "listener"],
     &["error"],
     &["server"],
+    &["fuzzing"],
 ];
 
 /// What is longer holds more than one thought.
