@@ -50,10 +50,16 @@ pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
     let (latest, waiting) = (settings, BTreeSet::new());
     let mut running = Running { arguments, first, latest, waiting, gate: gate.clone(), webhook, drain };
     let served = serve(&server, signals, &mut running, &invitation).map_err(|error| no_signals(&error))?;
-    if let Err(error) = &served {
+    Ok(conclude(server, &served, running.drain, &gate))
+}
+
+/// Stops a server that was asked to stop, or that has failed, and has that reported; the exit code says whether all of it
+/// went well.
+fn conclude(server: Server, served: &Result<(), Error>, drain: Duration, gate: &Gate) -> ExitCode {
+    if let Err(error) = served {
         error!("the server failed: {error}");
     }
-    let drain = if served.is_ok() { running.drain } else { DRAIN_AFTER_FAILURE };
+    let drain = if served.is_ok() { drain } else { DRAIN_AFTER_FAILURE };
     let end = Instant::now() + drain;
     let drained = server.shutdown(drain);
     let reporter = gate.reporter().take();
@@ -64,7 +70,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<ExitCode, Failure> {
         Ok(()) => info!("stopped"),
         Err(error) => error!("the shutdown failed: {error}"),
     }
-    Ok(if served.is_ok() && drained.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if served.is_ok() && drained.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Until the server stops or fails: this thread waits for it, another one for signals.
@@ -199,6 +205,26 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_server_that_has_failed_is_over_soon_and_its_end_is_a_failure() {
+        let mut config = Config::default();
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let gate = Gate::new(None);
+        let server = Server::bind(config, gate.clone()).unwrap();
+        // It will not answer the Close: a stop that was asked for would wait for that.
+        let mut client = TcpStream::connect(server.local_addrs()[0]).unwrap();
+        let request = "GET /ws?user_id=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        client.write_all(request.as_bytes()).unwrap();
+        client.read_exact(&mut [0; 12]).unwrap();
+        let (failure, begun) = (Err(Error::Failed("the router panicked: on purpose".into())), Instant::now());
+        let code = conclude(server, &failure, Duration::from_secs(100), &gate);
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE));
+        assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
+    }
 
     fn invitation(page: bool, addresses: &[&str]) -> String {
         let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();

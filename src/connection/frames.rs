@@ -5,6 +5,7 @@
 use crate::config::{Config, Rate};
 use crate::limits::TokenBucket;
 use crate::protocol::close::{CloseKind, CloseReason};
+use crate::protocol::wire::MAX_CONTROL_BYTES;
 use std::time::Instant;
 
 /// The longest header of a client's frame: 2 bytes, 8 of length, 4 of mask.
@@ -68,7 +69,7 @@ impl Frames {
                     let Some(length) = header_length(&bytes[..*have]) else { continue };
                     let first = bytes[0];
                     self.part = Part::Payload { left: length };
-                    if let Err(reason) = self.begin(first, now) {
+                    if let Err(reason) = self.begin(first, length, now) {
                         return (frame_begins, Some(reason));
                     }
                 }
@@ -86,10 +87,15 @@ impl Frames {
         (received.len(), None)
     }
 
-    fn begin(&mut self, first_byte: u8, now: Instant) -> Result<(), CloseReason> {
+    fn begin(&mut self, first_byte: u8, length: u64, now: Instant) -> Result<(), CloseReason> {
         self.control = first_byte & 0x08 != 0;
         self.last = first_byte & 0x80 != 0;
         if self.control {
+            // The library would wait for all of it first (RFC 6455 §5.5).
+            if length > MAX_CONTROL_BYTES as u64 {
+                let detail = format!("a control frame of more than {MAX_CONTROL_BYTES} bytes");
+                return Err(CloseReason::new(CloseKind::ProtocolError, detail));
+            }
             let within = self.control_frames.as_mut().is_none_or(|bucket| bucket.take(1, now));
             return if within {
                 Ok(())

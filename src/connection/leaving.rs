@@ -3,6 +3,7 @@
 use super::receiver::{Received, Receiver};
 use super::{Greeting, Shared};
 use crate::auth::Refusal;
+use crate::clock;
 use crate::outbound::{Outbound, Waiting};
 use crate::printable::Printable;
 use crate::protocol::close::CloseReason;
@@ -10,10 +11,15 @@ use crate::protocol::format::Format;
 use crate::protocol::wire::Bytes;
 use crate::record::Claim;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// How much later than the flusher a reader gives up, which happens only where the flusher is gone.
 const FLUSHER_GRACE: Duration = Duration::from_secs(5);
+/// How much is read and dropped as fast as it comes, and how long to wait before each further read: what a client has
+/// under way is less, and a flood shall wait on its own side rather than take this one's time.
+const AT_ONCE_BYTES: usize = 1 << 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers a client that does not come in, and sees to it that the answer is read. Runs on the client's own thread.
 pub(crate) fn refuse(
@@ -73,10 +79,16 @@ pub(crate) fn leave(receiver: &mut Receiver, outbound: &Arc<Outbound>, reason: C
 #[inline(never)]
 pub(super) fn discard(receiver: &mut Receiver, outbound: &Outbound) {
     let mut sink = [0; 1024];
-    let overdue = || outbound.gives_up_at().is_some_and(|deadline| Instant::now() >= deadline + FLUSHER_GRACE);
+    let mut dropped = 0;
+    let overdue = || outbound.gives_up_at().is_some_and(|deadline| clock::now() >= deadline + FLUSHER_GRACE);
     while !outbound.is_dead() && !overdue() {
-        if receiver.receive(&mut sink, Instant::now() + Duration::from_secs(1)) == Received::End {
-            return;
+        match receiver.receive(&mut sink, clock::now() + Duration::from_secs(1)) {
+            Received::Bytes(n) => dropped += n,
+            Received::Nothing => {}
+            Received::End => return,
+        }
+        if dropped > AT_ONCE_BYTES {
+            sleep(PAUSE);
         }
     }
 }

@@ -57,11 +57,13 @@ impl Crew {
         let id = roster.next;
         let crew = Arc::clone(self);
         let thread = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+            let outcome = catch_unwind(AssertUnwindSafe(body));
+            crew.leave(id);
+            // Last, as the program's log may be what panics.
+            if let Err(panic) = outcome {
                 let thread = thread::current();
                 log::error!("thread {} panicked: {}", thread.name().unwrap_or("?"), panic_text(&*panic));
             }
-            crew.leave(id);
         })?;
         roster.next += 1;
         roster.running.insert(id, thread);
@@ -125,8 +127,9 @@ impl Fate {
     pub(crate) fn guard(&self, role: &str, body: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
             let what = format!("{role} panicked: {}", panic_text(&*panic));
+            self.decide(Err(what.clone()));
+            // Last, as the program's log may be what panics.
             log::error!("the server fails: {what}");
-            self.decide(Err(what));
         }
     }
 

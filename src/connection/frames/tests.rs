@@ -120,6 +120,16 @@ fn without_a_bound_a_message_may_have_any_number_of_fragments() {
 }
 
 #[test]
+fn a_control_frame_is_too_long_as_soon_as_it_says_so() {
+    for opcode in [0x8, PING, 0xa] {
+        let (mut frames, now) = tracker(|_| ());
+        follow(&mut frames, &frame(FIN | opcode, 125), now);
+        let announced = [frame(FIN | TEXT, 1), frame(FIN | opcode, 126)[..8].to_vec()].concat();
+        assert_eq!(kind(frames.advance(&announced, now)), (7, Some(CloseKind::ProtocolError)));
+    }
+}
+
+#[test]
 fn control_frames_above_the_rate_end_the_connection() {
     let rate = Rate { per_second: 2, burst: 3 };
     let (mut frames, start) = tracker(|config| config.control_rate = Some(rate));
