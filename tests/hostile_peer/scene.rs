@@ -5,6 +5,7 @@ use crate::vitals::Vitals;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -22,8 +23,24 @@ pub struct Scene {
 impl Scene {
     /// Starts `serve` on free ports of loopback, without limits per address, with further flags.
     pub fn serve(flags: &[&str]) -> Self {
+        Self::start(Self::command(flags))
+    }
+
+    /// The same with a log of everything.
+    pub fn serve_and_log_all(flags: &[&str]) -> Self {
+        let mut command = Self::command(flags);
+        command.env("RUST_LOG", "trace");
+        Self::start(command)
+    }
+
+    fn command(flags: &[&str]) -> Command {
         let mut command = serve_command(&["--max-per-address", "0", "--accepts-per-second", "0"]);
         command.args(flags);
+        command
+    }
+
+    /// Starts it by a command that the row has made.
+    pub fn start(command: Command) -> Self {
         let mut process = Process::start(command);
         let address = process.address();
         Self { process, address }

@@ -1,7 +1,7 @@
 //! Rows, their two sizes, and the table that is printed at the end.
 
 use crate::vitals::raise_descriptor_limit;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
@@ -41,12 +41,21 @@ impl Size {
 
 /// What a row measured, in short phrases.
 #[derive(Debug, Default)]
-pub struct Figures(Vec<String>);
+pub struct Figures {
+    measured: Vec<String>,
+    /// What is missing here.
+    needs: Option<&'static str>,
+}
 
 impl Figures {
+    /// Those of a row that cannot run here for want of this: it counts as ignored, not as passed.
+    pub fn not_run(needs: &'static str) -> Self {
+        Self { measured: vec![format!("not run: it needs {needs}")], needs: Some(needs) }
+    }
+
     #[must_use]
     pub fn with(mut self, figure: &impl ToString) -> Self {
-        self.0.push(figure.to_string());
+        self.measured.push(figure.to_string());
         self
     }
 }
@@ -72,13 +81,13 @@ pub fn run(files: &[&'static [Row]]) -> ExitCode {
 fn trial(row: &'static Row, size: Size, table: &Arc<Mutex<Vec<String>>>) -> Trial {
     let (name, table) = (format!("{}{}", row.name, size.suffix()), Arc::clone(table));
     let test = name.clone();
-    Trial::test(name, move || {
+    Trial::ignorable_test(name, move || {
         let begun = Instant::now();
-        let Figures(figures) = (row.run)(size);
+        let Figures { measured, needs } = (row.run)(size);
         let took = begun.elapsed().as_secs_f64();
-        let line = format!("| {} | `{test}` | {} | {took:.1} s |", row.threat, figures.join("; "));
+        let line = format!("| {} | `{test}` | {} | {took:.1} s |", row.threat, measured.join("; "));
         table.lock().unwrap().push(line);
-        Ok(())
+        Ok(needs.map_or(Completion::Completed, |needs| Completion::ignored_with(format!("it needs {needs}"))))
     })
     .with_ignored_flag(size == Size::Full)
 }
