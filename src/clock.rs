@@ -1,19 +1,20 @@
-//! What time it is, for deadlines.
+//! What time it is, for deadlines: connections, handshakes, the router and all write sides of a server ask here. Whoever
+//! waits for the system or for threads (listener, crew, webhook, the blocking WebSocket) asks the system.
 //!
 //! Where bytes and times are made up, so is this: it stands still until it is moved, and is the same for all threads.
 
 use std::time::Instant;
 
-#[cfg(not(fuzzing))]
+#[cfg(not(heartwire_fuzzing))]
 #[inline]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 pub(crate) use made_up::{move_to, now};
 
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 mod made_up {
     use super::Instant;
     use std::sync::LazyLock;

@@ -5,25 +5,25 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a property says no")]
 
-#[cfg(all(fuzzing, feature = "admin"))]
+#[cfg(all(heartwire_fuzzing, feature = "admin"))]
 mod admin;
 mod configuration;
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 mod connection;
 mod dialects;
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 mod heard;
 mod json;
 mod lines;
 mod proxy;
 mod request;
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 mod stage;
 
-#[cfg(all(fuzzing, feature = "admin"))]
+#[cfg(all(heartwire_fuzzing, feature = "admin"))]
 pub use admin::admin;
 pub use configuration::reload;
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 pub use connection::connection;
 pub use dialects::{ginchat, native};
 pub use lines::lines;

@@ -104,8 +104,8 @@ pub trait Handler: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// A connection has ended, and this is its record, which [`Handle::closed_connections`] keeps too. It is no longer
-    /// registered; the last thing its thread does.
+    /// A connection has ended, and this is its record, which [`Handle::closed_connections`] keeps too. The last
+    /// thing its thread does. It has asked to be unregistered; a send from here may still count it as reached.
     fn closed(&self, connection: &Connection, record: &ClosedConnection) {
         let _ = (connection, record);
     }

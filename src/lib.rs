@@ -65,7 +65,7 @@ pub mod config;
 mod connection;
 pub mod duplex;
 mod error;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(heartwire_fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod handler;

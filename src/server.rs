@@ -3,16 +3,14 @@
 #[cfg(feature = "admin")]
 mod admin;
 
+use crate::clock;
 use crate::config::{Config, LONGEST};
-use crate::connection::{Current, Ids, Shared};
+use crate::connection::{Current, Shared};
 use crate::error::Error;
 use crate::handler::{self, Handler};
 use crate::handshake::Transport;
-use crate::limits::{Admission, Failures, Machine, Places, admission, thread_budget};
+use crate::limits::{Admission, Machine, Places, admission, thread_budget};
 use crate::listener::{Door, Listener};
-use crate::metrics::Metrics;
-use crate::outbound::flusher::Flusher;
-use crate::record::Records;
 use crate::router::{self, Handle};
 use crate::threads::sync::Mutex;
 use crate::threads::{Crew, Fate, lock};
@@ -25,6 +23,8 @@ use std::time::{Duration, Instant};
 const CORE_THREADS: usize = 3;
 /// Their stack, and that of listeners: the router encodes and sends, nothing of it recurses.
 const CORE_STACK_BYTES: usize = 1 << 20;
+/// How many changes of presence may wait for the program: everybody may come and go several times meanwhile.
+const CHANGES: usize = 65_536;
 /// How long threads may take to end after their deadlines have passed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -191,32 +191,9 @@ impl Server {
         let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
         let tcp_addresses = addresses.split_off(config.listen.len());
         let config = Arc::new(config);
-        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
-        let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
-        let flusher = Arc::new(Flusher::new((&*config).into()).map_err(Error::Start)?);
-        let records = Arc::new(Records::new(config.closed_connections));
-        let handle = Handle::new(
-            router.clone(),
-            Arc::clone(&flusher),
-            Arc::clone(&metrics),
-            Arc::clone(&records),
-            Arc::clone(&fate),
-        );
-        let shared = Shared {
-            config: Arc::clone(&config),
-            handler: Arc::new(handler),
-            router,
-            handle,
-            flusher,
-            crew: Arc::default(),
-            metrics,
-            records,
-            ids: Arc::new(Ids::default()),
-            overload_log: Arc::default(),
-            reminders: Arc::default(),
-            failures: Arc::new(Failures::new(config.auth_failures)),
-            places,
-        };
+        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes, CHANGES);
+        let fate = Arc::new(Fate::default());
+        let shared = Shared::new(Arc::clone(&config), handler, router, places, &fate).map_err(Error::Start)?;
         // From here on a failure drops the server, which stops what has been started.
         let (current, core) = (Arc::new(Current::new(shared)), Arc::default());
         let server = Self {
@@ -261,7 +238,7 @@ impl Server {
         if std::mem::replace(&mut self.stopped, true) {
             return Ok(());
         }
-        let deadline = Instant::now() + within.min(LONGEST);
+        let deadline = clock::now() + within.min(LONGEST);
         let shared = self.current.get();
         let Shared { crew, router, flusher, config, places, .. } = &*shared;
         // 1. Nobody is accepted any more, and handshakes in progress are refused as draining.
@@ -317,8 +294,8 @@ fn doors(config: &Config) -> Vec<(SocketAddr, Transport)> {
 }
 
 #[cfg(test)]
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 mod model;
 #[cfg(test)]
-#[cfg(not(any(shuttle, fuzzing)))]
+#[cfg(not(any(heartwire_model, heartwire_fuzzing)))]
 mod tests;

@@ -122,7 +122,8 @@ fn answer(
     let call = Call { shared, admin, caller, head, name, body };
     let answer = (route.act)(&call)?;
     if route.access == Access::Admin && route.takes_body {
-        log::info!("{} {} by {:?} from {}", head.method(), Printable(head.path()), call.caller.name, accepted.peer);
+        let (method, path) = (Printable(head.method().as_str()), Printable(head.path()));
+        log::info!("{method} {path} by {:?} from {}", call.caller.name, accepted.peer);
     }
     Ok(answer)
 }

@@ -5,7 +5,7 @@ mod chat;
 mod check_config;
 mod file;
 mod flags;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(heartwire_fuzzing, test))]
 pub(crate) mod fuzzing;
 mod gate;
 mod listen;

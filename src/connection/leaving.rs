@@ -16,9 +16,10 @@ use std::time::Duration;
 
 /// How much later than the flusher a reader gives up, which happens only where the flusher is gone.
 const FLUSHER_GRACE: Duration = Duration::from_secs(5);
-/// How much is read and dropped as fast as it comes, and how long to wait before each further read: what a client has
-/// under way is less, and a flood shall wait on its own side rather than take this one's time.
-const AT_ONCE_BYTES: usize = 1 << 20;
+/// How much is read and dropped as fast as it comes: more than most have under way. Beyond that a flood waits on its own
+/// side rather than take this one's time; who first writes all of something larger may see a reset instead of the reason.
+const AT_ONCE_BYTES: usize = 4 << 20;
+/// How long to wait before each further read.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Answers a client that does not come in, and sees to it that the answer is read. Runs on the client's own thread.

@@ -65,7 +65,7 @@ pub(crate) fn run(newcomer: Box<Newcomer>) {
         Ok(key) => {
             drop(greeting);
             shared.metrics.opened.add(1);
-            shared.metrics.handshake.observe_time(accepted.elapsed());
+            shared.metrics.handshake.observe_time(clock::now().saturating_duration_since(accepted));
             let mut registered = Registered { router: &shared.router, key, commands: 0 };
             life.live(&mut registered);
             // Who is closing can no longer be reached, and so is no longer online.

@@ -10,7 +10,8 @@ use crate::protocol::close::CloseReason;
 use crate::record::{Claim, Records};
 use crate::router::{Handle, Router};
 use crate::threads::sync::Mutex;
-use crate::threads::{Crew, lock};
+use crate::threads::{Crew, Fate, lock};
+use std::io;
 use std::sync::Arc;
 
 /// What all connections of a server share.
@@ -32,6 +33,43 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// That of a new server.
+    ///
+    /// # Errors
+    /// The system's, when it grants no further descriptor.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        handler: impl Handler,
+        router: Router,
+        places: Arc<Places>,
+        fate: &Arc<Fate>,
+    ) -> io::Result<Self> {
+        let (metrics, records) = (Arc::default(), Arc::new(Records::new(config.closed_connections)));
+        let flusher = Arc::new(Flusher::new((&*config).into())?);
+        let handle = Handle::new(
+            router.clone(),
+            Arc::clone(&flusher),
+            Arc::clone(&metrics),
+            Arc::clone(&records),
+            Arc::clone(fate),
+        );
+        Ok(Self {
+            failures: Arc::new(Failures::new(config.auth_failures)),
+            config,
+            handler: Arc::new(handler),
+            router,
+            handle,
+            flusher,
+            crew: Arc::default(),
+            metrics,
+            records,
+            ids: Arc::new(Ids::default()),
+            overload_log: Arc::default(),
+            reminders: Arc::default(),
+            places,
+        })
+    }
+
     /// Whether nobody is let in any more.
     #[cfg(feature = "admin")]
     pub(crate) fn is_draining(&self) -> bool {

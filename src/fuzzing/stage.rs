@@ -5,17 +5,15 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::connection::{Accepted, Ids, Shared};
+use crate::connection::{Accepted, Shared};
 use crate::handler::Handler;
-use crate::limits::{Admission, Failures, Places};
-use crate::metrics::Metrics;
+use crate::limits::{Admission, Places};
 use crate::outbound::Outbound;
 use crate::outbound::flusher::Flusher;
-use crate::record::Records;
-use crate::router::{self, Handle, played};
+use crate::router::{self, played};
 use crate::socket::memory::Peer;
 use crate::socket::pair;
-use crate::threads::{Crew, Fate, lock};
+use crate::threads::lock;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -24,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Nothing takes more steps than this for each thing that its peer does, or it would never end.
 const STEPS: usize = 2_000;
+/// Changes of presence that wait for nobody.
+const CHANGES: usize = 64;
 /// Only what does not end waits this long, on a real clock.
 const STUCK: Duration = Duration::from_secs(20);
 
@@ -38,28 +38,10 @@ impl Stage {
     pub(super) fn new(config: Config, handler: impl Handler) -> Self {
         let config = Arc::new(config);
         let admission = Admission { max_connections: 8, max_handshakes: 8, limited_by: String::new(), remedy: None };
-        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes);
-        let (fate, metrics) = (Arc::new(Fate::default()), Arc::new(Metrics::default()));
-        let flusher = Arc::new(Flusher::new((&*config).into()).unwrap());
-        let records = Arc::new(Records::new(config.closed_connections));
-        played::install(Arc::clone(&config), inboxes, Arc::clone(&metrics));
-        let handle =
-            Handle::new(router.clone(), Arc::clone(&flusher), Arc::clone(&metrics), Arc::clone(&records), fate);
-        let shared = Shared {
-            handler: Arc::new(handler),
-            router,
-            handle,
-            flusher,
-            crew: Arc::new(Crew::default()),
-            metrics,
-            records,
-            ids: Arc::new(Ids::default()),
-            overload_log: Arc::default(),
-            reminders: Arc::default(),
-            failures: Arc::new(Failures::new(config.auth_failures)),
-            places: Arc::new(Places::new(&admission, config.max_per_address)),
-            config,
-        };
+        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes, CHANGES);
+        let places = Arc::new(Places::new(&admission, config.max_per_address));
+        let shared = Shared::new(config, handler, router, places, &Arc::default()).unwrap();
+        played::install(Arc::clone(&shared.config), inboxes, Arc::clone(&shared.metrics));
         Self { shared: Arc::new(shared), _changes: changes }
     }
 

@@ -8,6 +8,10 @@ type Property = fn(&[u8]);
 
 #[test]
 fn the_inputs_that_are_kept_show_nothing() {
+    if !Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz")).exists() {
+        // A published package is without them.
+        return;
+    }
     let targets: [(&str, Property); 5] =
         [("request_head", request_head), ("native", native), ("ginchat", ginchat), ("lines", lines), ("proxy", proxy)];
     for (name, target) in targets {

@@ -289,7 +289,7 @@ impl<'a> Stranger<'a> {
         if !self.refused {
             keep(self.shared, &self.claim, &reason);
         }
-        let lasted = self.accepted.at.elapsed();
+        let lasted = clock::now().saturating_duration_since(self.accepted.at);
         let reason = reason.to_string();
         log::debug!(
             "closed one without an account from {} after {lasted:.1?}: {}",

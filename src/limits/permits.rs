@@ -252,7 +252,7 @@ impl Drop for Permit {
 }
 
 #[cfg(test)]
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 mod model;
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Flusher {
 
     /// Until when its thread sleeps, if it does and nothing wakes it now.
     #[cfg(test)]
-    #[cfg(shuttle)]
+    #[cfg(heartwire_model)]
     pub(super) fn asleep_until(&self) -> Option<Option<Instant>> {
         self.sleeper.asleep_until()
     }

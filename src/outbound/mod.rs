@@ -187,8 +187,8 @@ impl Outbound {
 }
 
 #[cfg(test)]
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 mod model;
 #[cfg(test)]
-#[cfg(not(any(shuttle, fuzzing)))]
+#[cfg(not(any(heartwire_model, heartwire_fuzzing)))]
 mod tests;

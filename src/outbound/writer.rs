@@ -201,7 +201,7 @@ impl Writer {
 
     /// The socket, while its reader has not finished.
     #[cfg(test)]
-    #[cfg(not(any(shuttle, fuzzing)))]
+    #[cfg(not(any(heartwire_model, heartwire_fuzzing)))]
     pub(crate) fn socket(&self) -> Option<Arc<Socket>> {
         self.socket.clone()
     }

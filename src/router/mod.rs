@@ -10,9 +10,9 @@ mod handle;
 #[cfg(feature = "admin")]
 mod load;
 #[cfg(test)]
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 mod model;
-#[cfg(fuzzing)]
+#[cfg(heartwire_fuzzing)]
 pub(crate) mod played;
 mod push;
 mod rooms;
@@ -45,8 +45,6 @@ const MIN_DATA_INBOX: usize = 16;
 const DATA_INBOX_BYTES: usize = 256 << 20;
 /// How long a sender waits for room in the data inbox, and anybody for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many changes of presence may wait for the program: everybody may come and go several times meanwhile.
-const CHANGES: usize = if cfg!(fuzzing) { 64 } else { 65_536 };
 
 /// The router as the server's own threads see it. Cheap to clone.
 #[derive(Clone)]
@@ -62,11 +60,15 @@ pub(crate) struct Inboxes(run::Inboxes, Sender<PresenceChange>);
 pub(crate) type Changes = Receiver<PresenceChange>;
 
 /// Makes the inboxes. The control inbox holds what all connections together can have in flight, so that no thread has
-/// to wait to be registered, or to be forgotten.
-pub(crate) fn inboxes(max_connections: usize, max_message_bytes: usize) -> (Router, Inboxes, Changes) {
+/// to wait to be registered, or to be forgotten; so many changes of presence may wait for the program.
+pub(crate) fn inboxes(
+    max_connections: usize,
+    max_message_bytes: usize,
+    max_changes: usize,
+) -> (Router, Inboxes, Changes) {
     let (data, data_receiver) = bounded((DATA_INBOX_BYTES / max_message_bytes).clamp(MIN_DATA_INBOX, DATA_INBOX));
     let (control, control_receiver) = bounded(2 * max_connections + DATA_INBOX);
-    let (changes, told) = bounded(CHANGES);
+    let (changes, told) = bounded(max_changes);
     let inboxes = run::Inboxes { control: control_receiver, data: data_receiver };
     (Router { data, control }, Inboxes(inboxes, changes), told)
 }
@@ -93,7 +95,7 @@ impl Router {
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
             .map_err(|_| overloaded())?;
-        #[cfg(fuzzing)]
+        #[cfg(heartwire_fuzzing)]
         played::turns();
         // Once asked, its word is final: the router never blocks, and whoever gave up waiting would leave behind a
         // registered connection that no thread serves.
@@ -182,7 +184,7 @@ impl Pending {
 }
 
 fn wait_for<T>(answered: &Receiver<T>, patience: Duration) -> Result<T, SendError> {
-    #[cfg(fuzzing)]
+    #[cfg(heartwire_fuzzing)]
     played::turns();
     answered.recv_timeout(patience).map_err(|error| match error {
         RecvTimeoutError::Timeout => SendError::Busy,

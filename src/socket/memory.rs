@@ -97,7 +97,7 @@ impl From<TcpStream> for Socket {
 impl Socket {
     /// Instead of waiting in a recv, `meanwhile` is called, once: where there is one thread, it plays the peer, the clock,
     /// and whoever else would run. The recv comes back with what it brought.
-    #[cfg_attr(shuttle, expect(dead_code, reason = "a model has threads"))]
+    #[cfg_attr(heartwire_model, expect(dead_code, reason = "a model has threads"))]
     pub(crate) fn play(&self, meanwhile: impl FnMut(Duration) + Send + 'static) {
         *lock(&self.meanwhile) = Some(Box::new(meanwhile));
     }
@@ -171,7 +171,7 @@ impl Peer {
     }
 
     /// Says that nothing follows, as a shutdown of its writing direction does.
-    #[cfg_attr(shuttle, expect(dead_code, reason = "in a model it leaves by its drop"))]
+    #[cfg_attr(heartwire_model, expect(dead_code, reason = "in a model it leaves by its drop"))]
     pub(crate) fn finish(&self) {
         self.0.change(|state| state.no_more_from_peer = true);
     }
@@ -227,7 +227,7 @@ impl Sleeper {
 
     /// Until when its thread sleeps, if it does and nothing has woken it.
     #[cfg(test)]
-    #[cfg(shuttle)]
+    #[cfg(heartwire_model)]
     pub(crate) fn asleep_until(&self) -> Option<Option<Instant>> {
         lock(&self.asleep).filter(|_| !self.bell.rings())
     }

@@ -26,7 +26,7 @@ impl Bell {
 
     /// Whether a wait would end at once.
     #[cfg(test)]
-    #[cfg(shuttle)]
+    #[cfg(heartwire_model)]
     pub(crate) fn rings(&self) -> bool {
         *lock(&self.rung)
     }

@@ -1,10 +1,10 @@
 //! Threads that are named, counted, joined as they end, and cannot take the process with them.
 
-#[cfg(any(shuttle, fuzzing))]
+#[cfg(any(heartwire_model, heartwire_fuzzing))]
 pub(crate) mod bell;
 pub(crate) mod channel;
 #[cfg(test)]
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 pub(crate) mod model;
 pub(crate) mod sync;
 
@@ -57,10 +57,9 @@ impl Crew {
         let id = roster.next;
         let crew = Arc::clone(self);
         let thread = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(body));
-            crew.leave(id);
-            // Last, as the program's log may be what panics.
-            if let Err(panic) = outcome {
+            // Also where the program's log panics over the panic.
+            let _place = Place { crew, id };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
                 let thread = thread::current();
                 log::error!("thread {} panicked: {}", thread.name().unwrap_or("?"), panic_text(&*panic));
             }
@@ -93,9 +92,21 @@ impl Crew {
     }
 }
 
+/// A thread's place on the roster. Its drop gives it back, and is the last thing that the thread does.
+struct Place {
+    crew: Arc<Crew>,
+    id: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crew.leave(self.id);
+    }
+}
+
 fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
-        // The body's panic was caught and logged; what is left of the thread cannot fail.
+        // The body's panic was caught and logged; at most the program's log has panicked after it.
         let _ = thread.join();
     }
 }
@@ -166,6 +177,7 @@ impl Wake {
     }
 
     /// Forgets all notifications so far.
+    #[cfg_attr(heartwire_fuzzing, allow(dead_code, reason = "who sleeps for many sockets does so in memory"))]
     pub(crate) fn clear(&self) {
         let mut sink = [0; 64];
         while matches!((&self.reader).read(&mut sink), Ok(n) if n > 0) {}

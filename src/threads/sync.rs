@@ -1,13 +1,13 @@
 //! Locks, flags and threads: those of the standard library. Where a model is checked, they are the checker's, which decides
 //! at each of their operations who runs next.
 
-#[cfg(not(shuttle))]
+#[cfg(not(heartwire_model))]
 pub(crate) use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
     thread,
 };
 
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 pub(crate) use shuttle::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
     thread,

@@ -23,7 +23,7 @@ pub const ROWS: &[Row] = &[
 /// Stopped for less than the heartbeat's timeout, the server finds everybody where they were. Nobody is honest beside
 /// it: for so long nothing is delivered to anyone.
 fn stopped_process(size: Size) -> Figures {
-    let (count, interval, timeout, stop) = size.of((100, 1_000, 3_000, 2_000), (1_000, 25_000, 60_000, 45_000));
+    let (count, interval, timeout, stop) = size.of((100, 1_000, 4_000, 2_000), (1_000, 25_000, 60_000, 45_000));
     let [timeout, stop] = [timeout, stop].map(Duration::from_millis);
     let flags = heartbeat_flags(Duration::from_millis(interval), timeout);
     let scene = Scene::serve(&flags.each_ref().map(String::as_str));
@@ -46,7 +46,7 @@ fn stopped_process(size: Size) -> Figures {
 /// An hour forth, an hour back, and right again: each for longer than the heartbeat's timeout.
 fn clock_step(size: Size) -> Figures {
     let Some(mut clock) = WallClock::new() else { return Figures::not_run("libfaketime") };
-    let (count, interval, timeout) = size.of((100, 500, 1_500), (1_000, 10_000, 25_000));
+    let (count, interval, timeout) = size.of((100, 500, 2_500), (1_000, 10_000, 25_000));
     let timeout = Duration::from_millis(timeout);
     let flags = heartbeat_flags(Duration::from_millis(interval), timeout);
     let flags = flags.each_ref().map(String::as_str);

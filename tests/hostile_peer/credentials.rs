@@ -9,7 +9,8 @@ use crate::support::{Client, account, eventually};
 use heartwire::authenticators::TokenFile;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ const BURST: u64 = 10;
 /// A hundred guesses a second at each door. All but a few must be refused unseen, and nobody else must feel it.
 fn token_probing(size: Size) -> Figures {
     let time = Duration::from_secs(size.of(3, 20));
-    let folder = folder("probing");
+    let folder = Folder::new("probing");
     let file = folder.join("tokens");
     let token_of = |name: &str| TokenFile::add(&file, &account(name)).unwrap();
     let tokens: Vec<String> = (0..crate::honest::COUNT).map(|n| token_of(&format!("honest{n}"))).collect();
@@ -46,11 +47,9 @@ fn token_probing(size: Size) -> Figures {
         let by_key = scope.spawn(|| guess(time, |key| list_accounts(loopback(3), admin, key)));
         sleep(time / 2);
         assert_eq!(upgrade(loopback(4), http, &late), 101, "somebody at another address");
-        assert_eq!(
-            upgrade(loopback(1), http, &late),
-            429,
-            "where guesses come from, also the right one is not looked at"
-        );
+        // Now and then it is the right one that finds what came back since the last guess.
+        let refused = (0..20).filter(|_| upgrade(loopback(1), http, &late) == 429).count();
+        assert!(refused > 10, "where guesses come from, also the right one is not looked at: {refused} of 20");
         [by_upgrade, by_hello, by_key].map(|guesses| guesses.join().unwrap())
     });
     eventually("the right token is looked at again", || upgrade(loopback(1), http, &late) == 101);
@@ -60,7 +59,6 @@ fn token_probing(size: Size) -> Figures {
         !log.iter().any(|line| line.contains("guess-") || tokens.iter().any(|token| line.contains(token))),
         "{log:?}"
     );
-    std::fs::remove_dir_all(folder).unwrap();
     let doors = ["upgrade", "hello", "admin"].iter().zip(guesses);
     let looked_at =
         doors.map(|(door, (judged, all))| format!("{door} {judged} of {all}")).collect::<Vec<_>>().join(", ");
@@ -85,6 +83,7 @@ fn guess(time: Duration, ask: impl Fn(&str) -> u16) -> (u64, u64) {
     }
     let permitted = BURST + begun.elapsed().as_secs() + 1;
     assert!(judged <= permitted, "{judged} of {all} were looked at, {permitted} may be");
+    assert!(all > 2 * permitted, "{all} guesses are too few to say that {permitted} may be looked at");
     assert!(judged >= BURST, "{judged}: the first ones are looked at");
     (judged, all)
 }
@@ -117,7 +116,7 @@ fn list_accounts(source: IpAddr, address: SocketAddr, key: &str) -> u16 {
 /// Tokens with another algorithm, another key, claims that are missing or mean something else: for each algorithm that a
 /// server may be told to accept, in each place where a token may stand.
 fn bad_json_web_tokens(size: Size) -> Figures {
-    let folder = folder("jwt");
+    let folder = Folder::new("jwt");
     let keys = KeyRing::make(&folder);
     let (mut tokens, mut attempts) = (0, 0);
     let mut peace = Vec::new();
@@ -154,14 +153,32 @@ fn bad_json_web_tokens(size: Size) -> Figures {
         scene.stop();
     }
     assert!(tokens >= 200, "{tokens}");
-    std::fs::remove_dir_all(folder).unwrap();
     let worst = peace.into_iter().max_by_key(|peace| peace.p99).unwrap();
     Figures::default().with(&format!("none of {tokens} tokens passes in {attempts} attempts")).with(&worst)
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("heartwire-hostile-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir(&folder).unwrap();
-    folder
+/// A folder that is gone with the row, also when that fails.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("heartwire-hostile-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

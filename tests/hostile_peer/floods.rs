@@ -23,6 +23,11 @@ const ROOMS: usize = 10_000;
 /// The bytes that an account's messages may cause to be delivered in a second.
 const PERMITTED: u64 = 64 << 20;
 const TEXT_BYTES: usize = 60_000;
+/// To how many accounts they may be delivered in a second.
+const PERMITTED_DELIVERIES: u64 = 10_000;
+/// So many connections may an account have, and as often may each send.
+const CONNECTIONS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn client(address: SocketAddr, account: &str) -> Peer {
     enter(dial_from(loopback(1), address, None), account)
@@ -64,18 +69,17 @@ fn messages_to_accomplices(size: Size) -> Figures {
     let time = Duration::from_secs(size.of(3, 20));
     let scene = Scene::serve(&[]);
     let honest = Honest::begin(scene.address);
-    let to: Vec<String> = (0..ACCOUNTS).map(|n| format!("b{n}")).collect();
-    let accomplices = Readers::begin(to.iter().map(|name| client(scene.address, name)).collect());
+    let (to, accomplices) = accomplices(scene.address);
     let watch = scene.watch();
     let message = raw::text(&json!({ "type": "message", "to": to, "content": "x".repeat(TEXT_BYTES) }));
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..CONNECTIONS {
             let (message, mut attacker) = (&message, client(scene.address, "attacker"));
             scope.spawn(move || {
                 for n in 1.. {
                     attacker.send(message);
-                    let due = begun + Duration::from_millis(10) * n;
+                    let due = begun + PAUSE * n;
                     if due > begun + time {
                         break;
                     }
@@ -97,8 +101,52 @@ fn messages_to_accomplices(size: Size) -> Figures {
     let rate = received as f64 / f64::from(1 << 20) / elapsed.as_secs_f64();
     Figures::default()
         .with(&format!("{ACCOUNTS} accomplices received {rate:.0} MiB a second in all"))
+        .with(&short_ones(time))
         .with(&strain)
         .with(&peace)
+}
+
+/// The same with a byte of content: 100,000 deliveries a second, if it were let.
+fn short_ones(time: Duration) -> String {
+    let scene = Scene::serve(&[]);
+    let honest = Honest::begin(scene.address);
+    let (to, accomplices) = accomplices(scene.address);
+    let message = json!({ "type": "message", "to": to, "content": 1 });
+    let begun = Instant::now();
+    let attack = || {
+        let (mut attacker, mut delivered, mut refused) = (client(scene.address, "attacker"), 0, 0);
+        while begun.elapsed() < time {
+            let answer = ask(&mut attacker, message.clone());
+            match error(&answer) {
+                None => delivered += answer["delivered"].as_u64().unwrap(),
+                Some(106) => refused += 1,
+                Some(other) => panic!("error {other}"),
+            }
+            std::thread::sleep(PAUSE);
+        }
+        (delivered, refused)
+    };
+    let outcomes = std::thread::scope(|scope| {
+        let attackers = [(); CONNECTIONS].map(|()| scope.spawn(attack));
+        attackers.map(|attacker| attacker.join().unwrap())
+    });
+    let elapsed = begun.elapsed();
+    let (delivered, refused) = outcomes.iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let permitted = PERMITTED_DELIVERIES * (elapsed.as_secs() + 2) + ACCOUNTS as u64;
+    assert!(delivered <= permitted, "{delivered} of {permitted}");
+    assert!(delivered > PERMITTED_DELIVERIES / 2 && refused > 0, "{delivered}, and {refused} refused");
+    honest.finish();
+    accomplices.end();
+    scene.stop();
+    let rate = delivered as f64 / elapsed.as_secs_f64();
+    format!("of messages of a byte {rate:.0} a second; {refused} got error 106")
+}
+
+/// Their names, and somebody who reads what they get.
+fn accomplices(address: SocketAddr) -> (Vec<String>, Readers) {
+    let names: Vec<String> = (0..ACCOUNTS).map(|n| format!("b{n}")).collect();
+    let readers = Readers::begin(names.iter().map(|name| client(address, name)).collect());
+    (names, readers)
 }
 
 /// As many connections as it takes join as many rooms as they may, and want more.

@@ -13,8 +13,8 @@ use tungstenite::{Error, Message};
 
 pub const COUNT: usize = 50;
 const PAUSE: Duration = Duration::from_millis(200);
-/// The promise of the table.
-const P99_BOUND: Duration = Duration::from_secs(1);
+/// The promise of the table. A debug build on a busy machine is only held to losing nothing, and dropping nobody.
+pub const P99_BOUND: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
 
 /// Pairs of clients, each of which sends its partner a message every 200 ms.
 pub struct Honest {
@@ -67,22 +67,27 @@ impl Honest {
         Self { ended, threads }
     }
 
-    /// Lets them finish; fails if one was dropped, if a message was lost, or if one in a hundred took a second.
+    /// Lets them finish; fails if one was dropped, if a message was lost, or if one in a hundred was late.
     pub fn finish(self) -> Peace {
         self.ended.store(true, Ordering::Relaxed);
         let seen: Vec<Seen> =
             self.threads.into_iter().map(|thread| thread.join().expect("it was not dropped")).collect();
         let mut delays: Vec<Duration> = seen.iter().flat_map(|seen| seen.delays.iter().copied()).collect();
-        delays.sort();
         let (sent, received): (u64, u64) =
             seen.iter().fold((0, 0), |(sent, received), seen| (sent + seen.sent, received + seen.received));
         assert_eq!(received, sent, "messages between honest clients");
         assert!(sent > 0);
-        let percentile = |n: usize| delays[(delays.len() * n / 100).min(delays.len() - 1)];
-        let peace = Peace { messages: sent, p50: percentile(50), p99: percentile(99), longest: percentile(100) };
+        let [p50, p99, longest] = percentiles(&mut delays, [50, 99, 100]);
+        let peace = Peace { messages: sent, p50, p99, longest };
         assert!(peace.p99 < P99_BOUND, "{peace}; the longest took {:?}", peace.longest);
         peace
     }
+}
+
+/// So many in a hundred of these times are no longer.
+pub fn percentiles<const N: usize>(times: &mut [Duration], percents: [usize; N]) -> [Duration; N] {
+    times.sort_unstable();
+    percents.map(|percent| times[(times.len() * percent / 100).min(times.len() - 1)])
 }
 
 fn name(n: usize) -> String {

@@ -11,6 +11,7 @@
 //! | `honest` | fifty clients who talk while the attack runs, and what they saw |
 //! | `swarm`, `crowd`, `idlers` | many attackers on one thread; many clients without a thread for each; clients that live by pings |
 //! | `audience` | who hears what is said, in each form of the protocol |
+//! | `dice` | numbers that look drawn |
 //! | `proxy`, `namespace` | a bad network, and a server at the end of a cable |
 //! | `calm` | no attack, to compare with |
 //! | `handshakes` | requests that dribble, are too large, or come from a foreign page |
@@ -37,6 +38,7 @@ mod calm;
 mod clocks;
 mod credentials;
 mod crowd;
+mod dice;
 mod doors;
 mod floods;
 mod frames;

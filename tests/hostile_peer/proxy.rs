@@ -1,6 +1,7 @@
 //! A bad network between clients and the server: a TCP proxy that delays, dribbles, stalls and cuts what passes. TCP
 //! loses no bytes by itself; what people call loss arrives as one of these.
 
+use crate::dice::Dice;
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -89,21 +90,5 @@ fn cut(from: &TcpStream, to: &TcpStream, by_reset: bool) {
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
         let _ = stream.shutdown(Shutdown::Both);
-    }
-}
-
-/// Marsaglia's xorshift: numbers that look drawn, and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::crowd::{ask, connected, dial_from, enter, get, loopback};
 use crate::honest::Honest;
-use crate::raw::{CLOSE, FIN, Peer};
+use crate::raw::{CLOSE, Peer};
 use crate::scene::{Scene, Strain};
 use crate::suite::{Figures, Row, Size};
 use crate::support::{Client, eventually};
+use crate::swarm::frames;
 use serde_json::json;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -59,7 +60,7 @@ fn slow_reader(size: Size) -> Figures {
         .with(&peace)
 }
 
-/// Every reader is sent texts of its own, and all of them together more than may wait.
+/// Every reader is sent texts of its own, the first one twice as many, and all of them together more than may wait.
 fn beyond_the_budget(size: Size) -> Figures {
     let (count, budget, flags) = size
         .of((20, 4 << 20, &["--queue-total-bytes", "4MiB", "--write-deadline", "3s"][..]), (400, 256 << 20, &[][..]));
@@ -67,7 +68,7 @@ fn beyond_the_budget(size: Size) -> Figures {
     let (watch, begun) = (scene.watch(), Instant::now());
     let (mut sent, mut most_waiting) = (0_usize, 0);
     for round in 0..20 {
-        for n in 0..count {
+        for n in (0..count).chain([0]) {
             let content = format!("{round}{}", "x".repeat(TEXT_BYTES));
             ask(&mut talker, json!({ "type": "message", "to": [name(n)], "content": content }));
             sent += content.len();
@@ -81,8 +82,10 @@ fn beyond_the_budget(size: Size) -> Figures {
     let took = all_cut(admin, count, begun);
     let strain = watch.end();
     assert!(strain.memory_bytes < budget + budget / 4 + (32 << 20), "{strain:?}");
-    let cut = get(admin, "/v1/closed?limit=1000&reason=slow_consumer").to_string();
-    let for_all = cut.matches("all queues together were full").count();
+    let cut = get(admin, "/v1/closed?limit=1000&reason=slow_consumer");
+    let first = cut["closed"].as_array().unwrap().last().unwrap();
+    assert_eq!(first["account"], name(0), "the largest queue is cut first");
+    let for_all = cut.to_string().matches("all queues together were full").count();
     assert!(for_all > 0, "the budget cut nobody: {cut}");
     judge(&mut scene, strain);
     let peace = honest.finish();
@@ -152,22 +155,7 @@ fn read_again(mut reader: Peer) -> JoinHandle<Option<u16>> {
         let mut received = Vec::new();
         // A server that has lost its patience resets the connection.
         let _ = reader.stream.read_to_end(&mut received);
-        last_close(&received)
+        let (opcode, payload) = frames(&received).pop()?;
+        (opcode == CLOSE).then(|| u16::from_be_bytes([payload[0], payload[1]]))
     })
-}
-
-/// Frames of a server follow each other, none of them masked.
-fn last_close(mut received: &[u8]) -> Option<u16> {
-    while let [first, length, rest @ ..] = received {
-        let (length, rest) = match length {
-            126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), &rest[2..]),
-            127 => (usize::try_from(u64::from_be_bytes(*rest.first_chunk()?)).ok()?, &rest[8..]),
-            length => (usize::from(*length), rest),
-        };
-        if *first == FIN | CLOSE {
-            return Some(u16::from_be_bytes(*rest.first_chunk()?));
-        }
-        received = rest.get(length..)?;
-    }
-    None
 }

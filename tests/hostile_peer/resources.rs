@@ -2,7 +2,7 @@
 //! is refused or waits, and all is well as soon as there is something again.
 
 use crate::crowd::{dial_from, knock, loopback, status};
-use crate::honest::{self, Honest};
+use crate::honest::{self, Honest, P99_BOUND, percentiles};
 use crate::process::serve_command;
 use crate::raw::Peer;
 use crate::scene::Scene;
@@ -27,15 +27,13 @@ pub const ROWS: &[Row] = &[
 ];
 
 const UNLIMITED: [&str; 4] = ["--max-per-address", "0", "--accepts-per-second", "0"];
-const REFUSED_WITHIN: Duration = Duration::from_secs(1);
-const SERVES_AGAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whoever may have few descriptors lets in few.
 fn few_descriptors(size: Size) -> Figures {
     let mut scene = Scene::start(with_few_descriptors(&serve_command(&UNLIMITED)));
     let cap = cap(&mut scene);
     assert!(cap < 256, "{cap}");
-    let figures = beyond(scene, cap, size.of(300, 1_000));
+    let figures = beyond(scene, cap, size.of(300, 1_000), size);
     Figures::default().with(&format!("256 descriptors, so at most {cap} connections")).with(&figures)
 }
 
@@ -46,19 +44,19 @@ fn more_than_the_cap(size: Size) -> Figures {
     let count = cap - honest::COUNT + 500;
     let line = scene.line("at most ");
     let (_, limit) = line.split_once("limited by ").unwrap();
-    let figures = beyond(scene, cap, count);
+    let figures = beyond(scene, cap, count, size);
     Figures::default().with(&format!("at most {cap} connections, by {limit}")).with(&figures)
 }
 
 /// So many connect, of whom only some have a place; the others are refused at once, and nothing is ever used up.
-fn beyond(scene: Scene, cap: usize, count: usize) -> impl ToString {
+fn beyond(scene: Scene, cap: usize, count: usize, size: Size) -> impl ToString {
     let (honest, watch) = (Honest::begin(scene.address), scene.watch());
     let siege = Siege::of(scene.address, count);
     assert_eq!(siege.let_in.len(), cap - honest::COUNT);
     let strain = watch.end();
     let figure = siege.to_string();
     drop(siege);
-    let back = serves_again(scene.address, "newcomer");
+    let back = serves_again(scene.address, size);
     let peace = honest.finish();
     let log = scene.stop();
     assert!(!log.iter().any(|line| line.contains("cannot accept") || line.contains("no thread")), "{log:?}");
@@ -69,23 +67,25 @@ fn beyond(scene: Scene, cap: usize, count: usize) -> impl ToString {
 fn no_descriptor_left(size: Size) -> Figures {
     let (count, stretch) = size.of((200, Duration::from_secs(3)), (1_000, Duration::from_secs(10)));
     let scene = Scene::serve(&[]);
+    let without = Vitals::of(scene.id()).threads;
     let honest = Honest::begin(scene.address);
+    eventually("the honest ones are all there is to do", || Vitals::of(scene.id()).threads == without + honest::COUNT);
     let calm = cpu_in(&scene, stretch);
     limit(&scene, "nofile", Some(Vitals::of(scene.id()).descriptors as u64 + 10));
     let mut waiting: Vec<TcpStream> = (0..count).map(|n| knock_only(scene.address, &format!("waiting{n}"))).collect();
     let busy = cpu_in(&scene, stretch);
     let complaints = scene.log().iter().filter(|line| line.contains("cannot accept")).count();
-    limit(&scene, "nofile", getrlimit(Resource::Nofile).maximum);
     let back = Instant::now();
+    limit(&scene, "nofile", getrlimit(Resource::Nofile).maximum);
     // The first ones found a descriptor.
     assert_eq!(status(&mut waiting[count / 4]), 101);
     let back = back.elapsed();
     assert!(waiting.iter_mut().enumerate().all(|(n, stream)| n == count / 4 || status(stream) == 101));
-    serves_again(scene.address, "newcomer");
-    assert!(back < SERVES_AGAIN_WITHIN, "{back:?}");
+    serves_again(scene.address, size);
+    assert!(back < back_within(size), "{back:?}");
     let (share, most) =
         (busy.saturating_sub(calm).as_secs_f64() / stretch.as_secs_f64(), stretch.as_secs() as usize + 3);
-    assert!(share < 0.05, "{busy:?} of CPU time in {stretch:?}, and {calm:?} before");
+    assert!(share < size.of(0.3, 0.05), "{busy:?} of CPU time in {stretch:?}, and {calm:?} before");
     assert!((1..=most).contains(&complaints), "{complaints} lines");
     let peace = honest.finish();
     scene.stop();
@@ -97,8 +97,13 @@ fn no_descriptor_left(size: Size) -> Figures {
 
 /// The system grants no further thread: first none at all, then one for the handshake but none for the connection.
 fn no_thread_left(size: Size) -> Figures {
+    let mut probe = as_another_user(Command::new(serve_command(&[]).get_program()));
+    probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if !getuid().is_root() || !probe.status().is_ok_and(|status| status.success()) {
+        return Figures::not_run("root, and a binary that every user may run");
+    }
     let count = size.of(50, 500);
-    let scene = Scene::start(as_a_user_with_limits(serve_command(&UNLIMITED)));
+    let scene = Scene::start(as_another_user(serve_command(&UNLIMITED)));
     let (honest, watch) = (Honest::begin(scene.address), scene.watch());
     limit(&scene, "nproc", Some(1));
     let none = Siege::of(scene.address, count);
@@ -106,7 +111,7 @@ fn no_thread_left(size: Size) -> Figures {
     limit(&scene, "nproc", Some(running + 1));
     let one = Siege::of(scene.address, count);
     limit(&scene, "nproc", getrlimit(Resource::Nproc).current);
-    let back = serves_again(scene.address, "newcomer");
+    let back = serves_again(scene.address, size);
     let strain = watch.end();
     assert_eq!(none.let_in.len() + one.let_in.len(), 0);
     let peace = honest.finish();
@@ -123,46 +128,51 @@ fn no_thread_left(size: Size) -> Figures {
 /// What became of those who came one after the other.
 struct Siege {
     let_in: Vec<Peer>,
-    refused: usize,
-    /// How long the slowest refusal took.
-    slowest: Duration,
+    /// How long each refusal took.
+    refused: Vec<Duration>,
+    /// How long all but one in a hundred of them took at the most.
+    slow: Duration,
 }
 
 impl Siege {
     fn of(address: SocketAddr, count: usize) -> Self {
-        let mut siege = Self { let_in: Vec::new(), refused: 0, slowest: Duration::ZERO };
+        let mut siege = Self { let_in: Vec::new(), refused: Vec::new(), slow: Duration::ZERO };
         for n in 0..count {
             let begun = Instant::now();
             match knock(dial_from(loopback(1), address, None), &format!("/ws?user_id=one{n}"), "") {
                 (101, peer) => siege.let_in.push(peer),
                 (status, _) => {
                     assert_eq!(status, 503);
-                    siege.refused += 1;
-                    siege.slowest = siege.slowest.max(begun.elapsed());
+                    siege.refused.push(begun.elapsed());
                 }
             }
         }
-        assert!(siege.slowest < REFUSED_WITHIN, "{siege}");
+        [siege.slow] = percentiles(&mut siege.refused, [99]);
+        assert!(siege.slow < P99_BOUND, "{siege}");
         siege
     }
 }
 
 impl fmt::Display for Siege {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { let_in, refused, slowest } = self;
-        write!(f, "{} let in, {refused} refused within {slowest:.0?}", let_in.len())
+        let Self { let_in, refused, slow } = self;
+        write!(f, "{} let in, {} refused, 99% of them within {slow:.0?}", let_in.len(), refused.len())
     }
 }
 
 /// How long it takes until somebody is let in.
-fn serves_again(address: SocketAddr, account: &str) -> Duration {
+fn serves_again(address: SocketAddr, size: Size) -> Duration {
     let begun = Instant::now();
     eventually("somebody is let in", || {
-        knock(dial_from(loopback(1), address, None), &format!("/ws?user_id={account}"), "").0 == 101
+        knock(dial_from(loopback(1), address, None), "/ws?user_id=newcomer", "").0 == 101
     });
     let took = begun.elapsed();
-    assert!(took < SERVES_AGAIN_WITHIN, "{took:?}");
+    assert!(took < back_within(size), "{took:?}");
     took
+}
+
+fn back_within(size: Size) -> Duration {
+    Duration::from_secs(size.of(10, 2))
 }
 
 /// Asks to be let in, and does not wait for the answer.
@@ -212,9 +222,7 @@ fn with_few_descriptors(command: &Command) -> Command {
 }
 
 /// Root has no limit of threads; somebody of whom there is no other process has one that is easily computed.
-fn as_a_user_with_limits(mut command: Command) -> Command {
-    if getuid().is_root() {
-        command.uid(61_803).gid(61_803);
-    }
+fn as_another_user(mut command: Command) -> Command {
+    command.uid(61_803).gid(61_803);
     command
 }

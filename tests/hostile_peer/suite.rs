@@ -66,8 +66,13 @@ pub fn run(files: &[&'static [Row]]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let table = Arc::new(Mutex::new(Vec::new()));
-    let rows = files.iter().copied().flatten();
-    let trials = rows.flat_map(|row| [Size::Reduced, Size::Full].map(|size| trial(row, size, &table))).collect();
+    let rows: Vec<&'static Row> = files.iter().copied().flatten().collect();
+    let sizes = |row: &&'static Row| [Size::Reduced, Size::Full].map(|size| trial(row, size, &table));
+    let mut trials: Vec<Trial> = rows.iter().flat_map(sizes).collect();
+    trials.push(Trial::test("every_row_is_documented", move || {
+        assert_documented(&rows);
+        Ok(())
+    }));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let table = table.lock().unwrap();
     if !table.is_empty() {
@@ -90,6 +95,26 @@ fn trial(row: &'static Row, size: Size, table: &Arc<Mutex<Vec<String>>>) -> Tria
         Ok(needs.map_or(Completion::Completed, |needs| Completion::ignored_with(format!("it needs {needs}"))))
     })
     .with_ignored_flag(size == Size::Full)
+}
+
+/// The table of the documentation has a line for each row, and no empty cell.
+fn assert_documented(rows: &[&Row]) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hardening.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Vec<&str>> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| threat | what holds | test |"))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|cells| cells.split(" | ").collect())
+        .collect();
+    for line in &lines {
+        assert!(line.len() == 6 && line.iter().all(|cell| !cell.trim().is_empty()), "an open row: {line:?}");
+    }
+    let named = |cells: &Vec<&str>| (cells[0].to_owned(), cells[2].trim_matches('`').to_owned());
+    let documented: Vec<_> = lines.iter().map(named).collect();
+    let tested: Vec<_> = rows.iter().map(|row| (row.threat.to_owned(), row.name.to_owned())).collect();
+    assert_eq!(documented, tested);
 }
 
 /// What the figures were taken on.

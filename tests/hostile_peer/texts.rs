@@ -1,6 +1,7 @@
 //! Text that is no UTF-8, JSON that is none, and words in other people's mouths.
 
 use crate::audience::{Audience, FLAGS, Heard, say_as_ginchat, say_frames, say_lines};
+use crate::dice::Dice;
 use crate::honest::Honest;
 use crate::lines::LineClient;
 use crate::raw::{CLOSE, CONTINUATION, FIN, PING, TEXT, close, frame};
@@ -123,7 +124,7 @@ fn invalid_utf8(size: Size) -> Figures {
         let reason = [&1000_u16.to_be_bytes(), bad].concat();
         assert_eq!(provoke(scene.address, &frame(FIN | CLOSE, &reason)), 1007, "{bad:x?} as a reason");
     }
-    let mut random = Random(1);
+    let mut random = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..random_count {
         let alphabet = b"ax\x80\xbf\xc3\xa9\xe2\x82\xac\xed\xa0\xf0\x9f\xa6\x80\xf4\x90\xc0\xff";
         let text: Vec<u8> = (0..=random.below(5)).map(|_| alphabet[random.below(alphabet.len())]).collect();
@@ -158,16 +159,6 @@ fn cut_at(text: &[u8], cuts: &[usize]) -> Vec<u8> {
     }
     message.extend(frame(FIN | CONTINUATION, &text[start..]));
     message
-}
-
-/// Numbers without a pattern, the same in every run (Knuth's constants).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
 }
 
 /// JSON that a parser, its stack or a recipient could stumble over, from every kind of sender; on the smallest stack that

@@ -32,8 +32,10 @@ fn idle_connections(count: usize) {
     let after = Vitals::of(server.id());
     let each = (after.resident_bytes - before.resident_bytes) as f64 / 1024.0 / count as f64;
     let opening_ms = (after.cpu - before.cpu).as_secs_f64() * 1_000.0 / count as f64;
+    let reserved = (after.address_space_peak_bytes - before.address_space_peak_bytes) as f64 / 1024.0 / count as f64;
     println!(
-        "{count} idle connections: 1 thread, 1 descriptor, {each:.1} KiB resident each; {opening_ms:.2} ms of CPU time to open"
+        "{count} idle connections: 1 thread, 1 descriptor, {each:.1} KiB resident and {reserved:.0} KiB of address space each; \
+         {opening_ms:.2} ms of CPU time to open"
     );
     assert_eq!(after.descriptors, before.descriptors + count);
     // An unoptimised build has larger frames on its stacks.

@@ -8,6 +8,8 @@ pub struct Vitals {
     pub threads: usize,
     pub descriptors: usize,
     pub resident_bytes: usize,
+    /// The most that it ever had, reserved and never touched included.
+    pub address_space_peak_bytes: usize,
     /// User and system time of all its threads, those that have ended included; to 10 ms.
     pub cpu: Duration,
 }
@@ -30,6 +32,7 @@ impl Vitals {
             threads: field("Threads"),
             descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
             resident_bytes: field("VmRSS") << 10,
+            address_space_peak_bytes: field("VmPeak") << 10,
             cpu: Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64),
         }
     }

@@ -202,7 +202,11 @@ impl Crowd {
                 member.visit.is_acknowledged |= member.visit.question == Some(n);
                 self.ledger.answered(account, n, Answer::Delivered(delivered));
             }
-            Heard::Error { id, code } => self.ledger.answered(account, id.parse().unwrap(), Answer::Refused(code)),
+            Heard::Error { id, code } => {
+                // One that names no message says that the server was too busy for some seconds, and drops them.
+                let n = id.parse().unwrap_or_else(|_| panic!("{account} was told {code}, of no message in particular"));
+                self.ledger.answered(account, n, Answer::Refused(code));
+            }
             Heard::Close(why) => assert_eq!(phase, Phase::Leaving, "the server closed {account}: {why}"),
             Heard::End => {
                 assert_eq!(phase, Phase::Leaving, "the connection of {account} ended");

@@ -44,6 +44,7 @@ mod raw;
 #[allow(dead_code)]
 #[path = "../integration/support.rs"]
 mod support;
+#[allow(dead_code)]
 #[path = "../integration/vitals.rs"]
 mod vitals;
 
@@ -113,8 +114,10 @@ fn main() -> ExitCode {
 
 /// `--minutes N`, a part of one included. Other arguments are meant for other tests.
 fn length() -> Option<Duration> {
-    let minutes = std::env::args().skip_while(|argument| argument != "--minutes").nth(1)?;
-    Some(Duration::from_secs_f64(minutes.parse::<f64>().expect("a number of minutes") * 60.0))
+    let mut from_there = std::env::args().skip_while(|argument| argument != "--minutes");
+    from_there.next()?;
+    let minutes = from_there.next().and_then(|minutes| minutes.parse::<f64>().ok());
+    Some(Duration::from_secs_f64(minutes.expect("--minutes takes a number of minutes") * 60.0))
 }
 
 /// Everybody comes, talks for so long, and goes.

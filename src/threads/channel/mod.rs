@@ -1,11 +1,11 @@
 //! Bounded channels: those of crossbeam, which are trusted. Where a model is checked, a lock and a condition stand for them.
 
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 mod modelled;
 
-#[cfg(not(shuttle))]
+#[cfg(not(heartwire_model))]
 pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
-#[cfg(shuttle)]
+#[cfg(heartwire_model)]
 pub(crate) use modelled::{Receiver, Sender, bounded, receive_either};
 
 pub(crate) use crossbeam_channel::{RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError};
@@ -20,7 +20,7 @@ pub(crate) enum Either<A, B> {
 ///
 /// # Errors
 /// Nobody is left who could send to one of them, and that one is empty.
-#[cfg(not(shuttle))]
+#[cfg(not(heartwire_model))]
 #[inline]
 pub(crate) fn receive_either<A, B>(
     first: &Receiver<A>,

@@ -8,9 +8,9 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn check(test: impl Fn() + Send + Sync + 'static) {
-    #[cfg(shuttle)]
+    #[cfg(heartwire_model)]
     crate::threads::model::check(1_000, test);
-    #[cfg(not(shuttle))]
+    #[cfg(not(heartwire_model))]
     test();
 }
 
