@@ -1,7 +1,7 @@
 //! What must hold whatever comes in, as functions of arbitrary bytes. Fuzzers call them (`fuzz/`), and so do the tests,
 //! with the inputs that are kept in `fuzz/seeds` and `fuzz/regressions`.
 //!
-//! A property that does not hold is a panic. None of this is part of any other build.
+//! A property that does not hold is a panic. No other build has any of this.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a property says no")]
 

@@ -1,5 +1,6 @@
 //! A network namespace for the server, and two cables to it, one of which can be pulled. Needs root and `ip`.
 
+use crate::scene::run_by;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
@@ -33,15 +34,8 @@ impl Namespace {
     /// This command, run in the namespace.
     pub fn inside(&self, command: &Command) -> Command {
         let mut inside = Command::new("ip");
-        inside.args(["netns", "exec", &self.name]).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => inside.env(name, value),
-                None => inside.env_remove(name),
-            };
-        }
-        inside.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        inside
+        inside.args(["netns", "exec", &self.name]);
+        run_by(inside, command)
     }
 
     /// The flags by which the server listens at the end of both cables.

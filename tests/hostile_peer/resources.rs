@@ -5,7 +5,7 @@ use crate::crowd::{dial_from, knock, loopback, status};
 use crate::honest::{self, Honest, P99_BOUND, percentiles};
 use crate::process::serve_command;
 use crate::raw::Peer;
-use crate::scene::Scene;
+use crate::scene::{Scene, run_by};
 use crate::suite::{Figures, Row, Size};
 use crate::support::{eventually, upgrade_request};
 use crate::vitals::Vitals;
@@ -210,15 +210,8 @@ fn limit(scene: &Scene, resource: &str, soft: Option<u64>) {
 /// The same command, with a hard limit of 256 descriptors.
 fn with_few_descriptors(command: &Command) -> Command {
     let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    limited
+    limited.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]);
+    run_by(limited, command)
 }
 
 /// Root has no limit of threads; somebody of whom there is no other process has one that is easily computed.

@@ -5,7 +5,7 @@ use crate::vitals::Vitals;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -69,6 +69,19 @@ impl DerefMut for Scene {
     fn deref_mut(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// A server's command, run by another one that takes it as its last arguments.
+pub fn run_by(mut other: Command, command: &Command) -> Command {
+    other.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    other
 }
 
 /// Follows what a process holds.
