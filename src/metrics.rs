@@ -57,6 +57,8 @@ pub(crate) struct Metrics {
     pub(crate) frames_untold: Counter,
     pub(crate) presence_untold: Counter,
     pub(crate) pings_sent: Counter,
+    /// Batches and pushes that whoever brought them applied in the router's place.
+    pub(crate) helped: Counter,
     /// From a ping to its answer.
     pub(crate) round_trip: Histogram,
     /// From accept to registration.
@@ -117,6 +119,7 @@ impl Default for Metrics {
             frames_untold: Counter::default(),
             presence_untold: Counter::default(),
             pings_sent: Counter::default(),
+            helped: Counter::default(),
             round_trip: Histogram::of_times(ROUND_TRIPS),
             handshake: Histogram::of_times(HANDSHAKES),
             router_latency: Histogram::of_times(LATENCIES),

@@ -191,7 +191,7 @@ impl Server {
         let mut addresses: Vec<_> = listeners.iter().map(|listener| listener.address()).collect();
         let tcp_addresses = addresses.split_off(config.listen.len());
         let config = Arc::new(config);
-        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes, CHANGES);
+        let (router, inboxes, changes) = router::inboxes(&config, admission.max_connections, CHANGES);
         let fate = Arc::new(Fate::default());
         let shared = Shared::new(Arc::clone(&config), handler, router, places, &fate).map_err(Error::Start)?;
         // From here on a failure drops the server, which stops what has been started.
@@ -214,9 +214,14 @@ impl Server {
 
     fn start(&self, config: Arc<Config>, inboxes: router::Inboxes, changes: router::Changes) -> Result<(), Error> {
         let shared = self.current.get();
+        let running = Arc::clone(&config);
         let spawn = |crew: &Arc<Crew>, name: &str, role: &'static str, body: Box<dyn FnOnce() + Send>| {
-            let fate = Arc::clone(&self.fate);
-            crew.spawn(name, CORE_STACK_BYTES, move || fate.guard(role, body)).map_err(Error::Start)
+            let (fate, config) = (Arc::clone(&self.fate), Arc::clone(&running));
+            let body = move || {
+                schedule(&config);
+                fate.guard(role, body);
+            };
+            crew.spawn(name, CORE_STACK_BYTES, body).map_err(Error::Start)
         };
         let (flusher, metrics, handler) =
             (Arc::clone(&shared.flusher), Arc::clone(&shared.metrics), Arc::clone(&shared.handler));
@@ -274,6 +279,18 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
     }
+}
+
+/// Has the kernel choose this thread, and those that it starts, as configured.
+fn schedule(config: &Config) {
+    #[cfg(feature = "scheduling")]
+    if config.scheduling == crate::config::Scheduling::Batch
+        && let Err(error) = crate::threads::schedule_as_batch()
+    {
+        log::warn!("the kernel refused to schedule a thread as batch, it stays as it was: {error}");
+    }
+    #[cfg(not(feature = "scheduling"))]
+    let _ = config;
 }
 
 /// A server that anybody can reach must know who it talks to, or be told that it need not.

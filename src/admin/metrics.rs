@@ -127,6 +127,11 @@ fn counters(shared: &Shared) -> Vec<Family> {
             metrics.frames_sent.get(),
         ),
         counter("heartwire_sent_bytes", "Bytes handed to the kernel", metrics.bytes_sent.get()),
+        counter(
+            "heartwire_router_helped",
+            "Batches that the thread that brought them applied in the router's place",
+            metrics.helped.get(),
+        ),
         counter("heartwire_pings_sent", "Pings sent by the server", metrics.pings_sent.get()),
         counter("heartwire_pings_answered", "Pings that were answered", metrics.round_trip.snapshot().count),
         labelled(

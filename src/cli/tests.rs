@@ -5,7 +5,7 @@ use super::setup::{Absent, AdminKeys, Authentication, Setup, WebhookEvent};
 use super::*;
 use heartwire::Config;
 use heartwire::authenticators::{BackEndOptions, JwtAlgorithm, JwtOptions};
-use heartwire::config::{Liveness, ProxyProtocol, SingleBy, SingleConnection};
+use heartwire::config::{Liveness, ProxyProtocol, RouterWork, Scheduling, SingleBy, SingleConnection};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ const EFFECTS: &[(&str, &str, Check)] = &[
     ("drain", "0", |c| c.drain.is_zero()),
     ("linger", "1s", |c| c.linger == Duration::from_secs(1)),
     ("stack-bytes", "512KiB", |c| c.stack_bytes == 512 << 10),
+    ("router", "helped", |c| c.router == RouterWork::Helped),
+    ("scheduling", "batch", |c| c.scheduling == Scheduling::Batch),
     ("log-format", "json", |_| true),
 ];
 

@@ -118,6 +118,11 @@ pub struct Config {
     pub linger: Duration,
     /// Clients of a stopping server are told to come back after a random part of this. Default 5 s.
     pub reconnect_spread: Duration,
+    /// Whose threads do the router's work. Default [`RouterWork::Dedicated`].
+    pub router: RouterWork,
+    /// How the kernel chooses among the server's threads. Default [`Scheduling::Normal`].
+    #[cfg(feature = "scheduling")]
+    pub scheduling: Scheduling,
     /// The stack of each connection's thread; resident is only what is used. Default 256 KiB, at least 128 KiB.
     pub stack_bytes: usize,
 }
@@ -167,6 +172,9 @@ impl Default for Config {
             drain: Duration::from_secs(10),
             linger: Duration::from_secs(2),
             reconnect_spread: Duration::from_secs(5),
+            router: RouterWork::Dedicated,
+            #[cfg(feature = "scheduling")]
+            scheduling: Scheduling::Normal,
             stack_bytes: 256 << 10,
         }
     }
@@ -208,6 +216,26 @@ pub enum SingleBy {
     Account,
     /// One of each account and device label. An account has as many as it has labels, and no label is one, too.
     Device,
+}
+
+/// Whose threads decide what becomes of messages, and send them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouterWork {
+    /// The router's thread does everything.
+    Dedicated,
+    /// Whoever brings something for a few recipients while the router has nothing to do does its work, on its own thread:
+    /// that of the connection that sent a message, or of the program that pushes one. Order and guarantees are the same.
+    Helped,
+}
+
+/// How the kernel chooses among the server's threads (Linux `sched(7)`). Elsewhere there is no difference.
+#[cfg(feature = "scheduling")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// A thread that is woken may take the processor from the one that woke it.
+    Normal,
+    /// `SCHED_BATCH`: it waits until that one is done. Fewer switches, so that a message costs less; it may take longer.
+    Batch,
 }
 
 /// Which bytes prove that a client lives.

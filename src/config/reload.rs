@@ -35,7 +35,10 @@ impl Config {
             "write-deadline" write_deadline,
             "linger" linger,
             "protocol" protocol,
+            "router" router,
         );
+        #[cfg(feature = "scheduling")]
+        let kept = [kept, keep!(self, running, "scheduling" scheduling)].concat();
         #[cfg(feature = "admin")]
         let kept = [kept, keep!(self, running, "admin-listen" admin.listen)].concat();
         kept

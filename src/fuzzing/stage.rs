@@ -38,7 +38,7 @@ impl Stage {
     pub(super) fn new(config: Config, handler: impl Handler) -> Self {
         let config = Arc::new(config);
         let admission = Admission { max_connections: 8, max_handshakes: 8, limited_by: String::new(), remedy: None };
-        let (router, inboxes, changes) = router::inboxes(admission.max_connections, config.max_message_bytes, CHANGES);
+        let (router, inboxes, changes) = router::inboxes(&config, admission.max_connections, CHANGES);
         let places = Arc::new(Places::new(&admission, config.max_per_address));
         let shared = Shared::new(config, handler, router, places, &Arc::default()).unwrap();
         played::install(Arc::clone(&shared.config), inboxes, Arc::clone(&shared.metrics));

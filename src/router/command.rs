@@ -75,6 +75,14 @@ pub(crate) enum Data {
 }
 
 impl Data {
+    /// The connection that sent it; none where the program did.
+    pub(super) fn sender(&self) -> Option<Key> {
+        match self {
+            Self::Batch { from, .. } => Some(*from),
+            Self::Push { .. } => None,
+        }
+    }
+
     /// When it was handed over to the router.
     pub(super) fn handed_over_at(&self) -> Instant {
         match self {
@@ -110,7 +118,7 @@ pub(crate) enum Control {
     Stop,
 }
 
-/// Runs on the router's thread, and sends its answer itself.
+/// Runs where the router's work is done, must not block, and sends its answer itself.
 pub(crate) type Question = Box<dyn FnOnce(&mut State) + Send>;
 
 /// A connection that wants to be known.

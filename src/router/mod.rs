@@ -3,10 +3,14 @@
 //! The router is a thread with two inboxes. Connections hand over [`Command`]s in batches; the embedding program asks
 //! through a [`Handle`]. The data inbox is bounded, and who waits for room in it slows nobody down but its own client;
 //! the control inbox comes first, so that registrations, disconnections and health checks pass by a flood of messages.
+//! While the router sleeps, whoever brings something may do its work in its place ([`help`]).
 
 mod accounts;
 pub(crate) mod command;
+mod core;
+mod delivery;
 mod handle;
+mod help;
 #[cfg(feature = "admin")]
 mod load;
 #[cfg(test)]
@@ -26,14 +30,15 @@ pub use push::{Frame, InvalidPush, Push};
 
 use crate::auth::Refusal;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, RouterWork};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::protocol::close::CloseReason;
 use crate::protocol::wire::Bytes;
 use crate::threads::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crate::threads::parker::{Parker, Unparker};
 use command::{Command, Control, Data, Key, Registration};
-use run::answer;
+use run::{Seat, answer};
 use state::State;
 use std::fmt;
 use std::sync::Arc;
@@ -51,31 +56,46 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Router {
     data: Sender<Data>,
     control: Sender<Control>,
+    seat: Arc<Seat>,
+    unparker: Unparker,
+    /// Whether those who bring something do the router's work, see [`help`].
+    helped: bool,
 }
 
-/// Where the router's thread takes from, and where it says who has come and gone; passed to [`run`].
-pub(crate) struct Inboxes(run::Inboxes, Sender<PresenceChange>);
+/// What the router's thread needs; passed to [`run`].
+pub(crate) struct Inboxes {
+    router: Router,
+    parker: Parker,
+    inboxes: core::Inboxes,
+    /// Where it says who has come and gone.
+    changes: Sender<PresenceChange>,
+}
 
 /// Who has come and who has gone, in order; its end is that of the router.
 pub(crate) type Changes = Receiver<PresenceChange>;
 
 /// Makes the inboxes. The control inbox holds what all connections together can have in flight, so that no thread has
 /// to wait to be registered, or to be forgotten; so many changes of presence may wait for the program.
-pub(crate) fn inboxes(
-    max_connections: usize,
-    max_message_bytes: usize,
-    max_changes: usize,
-) -> (Router, Inboxes, Changes) {
-    let (data, data_receiver) = bounded((DATA_INBOX_BYTES / max_message_bytes).clamp(MIN_DATA_INBOX, DATA_INBOX));
-    let (control, control_receiver) = bounded(2 * max_connections + DATA_INBOX);
-    let (changes, told) = bounded(max_changes);
-    let inboxes = run::Inboxes { control: control_receiver, data: data_receiver };
-    (Router { data, control }, Inboxes(inboxes, changes), told)
+pub(crate) fn inboxes(config: &Config, max_connections: usize, max_changes: usize) -> (Router, Inboxes, Changes) {
+    let room = (DATA_INBOX_BYTES / config.max_message_bytes).clamp(MIN_DATA_INBOX, DATA_INBOX);
+    with_room(room, 2 * max_connections + DATA_INBOX, max_changes, config.router)
+}
+
+/// The same with so much room in each inbox.
+fn with_room(data: usize, control: usize, changes: usize, work: RouterWork) -> (Router, Inboxes, Changes) {
+    let ((data, from_data), (control, from_control)) = (bounded(data), bounded(control));
+    let (changes, told) = bounded(changes);
+    let parker = Parker::new();
+    let (seat, unparker) = (Arc::default(), parker.unparker().clone());
+    let router = Router { data, control, seat, unparker, helped: work == RouterWork::Helped };
+    let inboxes = core::Inboxes { control: from_control, data: from_data };
+    (router.clone(), Inboxes { router, parker, inboxes, changes }, told)
 }
 
 /// The router's thread.
-pub(crate) fn run(config: Arc<Config>, Inboxes(inboxes, changes): Inboxes, metrics: Arc<Metrics>) {
-    run::run(config, &inboxes, changes, metrics);
+pub(crate) fn run(config: Arc<Config>, inboxes: Inboxes, metrics: Arc<Metrics>) {
+    let Inboxes { router, parker, inboxes, changes } = inboxes;
+    run::run(&router, &parker, inboxes, config, changes, metrics);
 }
 
 impl Router {
@@ -95,6 +115,7 @@ impl Router {
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
             .map_err(|_| overloaded())?;
+        self.see_to_it();
         #[cfg(heartwire_fuzzing)]
         played::turns();
         // Once asked, its word is final: the router never blocks, and whoever gave up waiting would leave behind a
@@ -104,30 +125,46 @@ impl Router {
 
     /// Hands over what one recv brought. Waits for room, 5 s at most.
     pub(crate) fn hand_over(&self, from: Key, commands: Vec<Command>) -> Result<(), SendError> {
-        Ok(self.data.send_timeout(Data::Batch { from, commands, at: clock::now() }, PATIENCE)?)
+        self.put(Data::Batch { from, commands, at: clock::now() })
     }
 
     /// The connection's thread ends; `commands` is the number of those it handed over.
     pub(crate) fn unregister(&self, key: Key, commands: u64) {
         // It fails only when the router is gone, which knows of no connection any more.
-        let _ = self.control.send(Control::Unregister { key, commands });
+        if self.control.send(Control::Unregister { key, commands }).is_ok() {
+            self.see_to_it();
+        }
     }
 
     /// See [`Control::Drain`].
     pub(crate) fn drain(&self, deadline: Instant) {
         let _ = self.control.send_deadline(Control::Drain { deadline }, deadline);
+        self.wake();
     }
 
     /// See [`Control::Stop`].
     pub(crate) fn stop(&self) {
         // A router that is gone has stopped.
         let _ = self.control.send_timeout(Control::Stop, PATIENCE);
+        self.wake();
     }
 
     fn submit(&self, to: Target, frame: Bytes) -> Result<Pending, SendError> {
         let (reply, reached) = bounded(1);
-        self.data.send_timeout(Data::Push { to, frame, reply, at: clock::now() }, PATIENCE)?;
+        self.put(Data::Push { to, frame, reply, at: clock::now() })?;
         Ok(Pending(reached))
+    }
+
+    fn put(&self, data: Data) -> Result<(), SendError> {
+        self.data.send_timeout(data, PATIENCE)?;
+        self.see_to_it();
+        Ok(())
+    }
+
+    fn put_control(&self, control: Control, patience: Duration) -> Result<(), SendError> {
+        self.control.send_timeout(control, patience)?;
+        self.see_to_it();
+        Ok(())
     }
 
     /// Other limits and times hold for connections that come from now on, if `take` has them when the router comes to it;
@@ -154,19 +191,20 @@ impl Router {
     ) -> Result<T, SendError> {
         let (reply, answered) = bounded(1);
         let ask = Control::Ask(Box::new(move |state| answer(&reply, question(state))));
-        self.control.send_timeout(ask, patience)?;
+        self.put_control(ask, patience)?;
         wait_for(&answered, patience)
     }
 
     fn disconnect(&self, target: Target, reason: CloseReason) -> Result<usize, SendError> {
         let (reply, ended) = bounded(1);
-        self.control.send_timeout(Control::Disconnect { target, reason, reply }, PATIENCE)?;
+        self.put_control(Control::Disconnect { target, reason, reply }, PATIENCE)?;
         wait_for(&ended, PATIENCE)
     }
 
     #[cfg(test)]
     pub(crate) fn run_in_router(&self, body: impl FnOnce() + Send + 'static) {
         self.control.send(Control::Ask(Box::new(|_| body()))).unwrap();
+        self.wake();
     }
 }
 

@@ -1,4 +1,5 @@
-//! The router's thread and its inboxes, while connections come, talk and go in any order.
+//! The router and its inboxes, while connections come, talk and go in any order: with a thread that does all of its work, and
+//! with connections that help.
 
 use super::*;
 use crate::auth::Identity;
@@ -11,6 +12,7 @@ use crate::record::{ConnectionId, ConnectionInfo, Dialect};
 use crate::socket::memory::{Peer, pair};
 use crate::threads::model::check;
 use crate::threads::sync::thread::{JoinHandle, spawn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::SystemTime;
 
 /// No deadline passes in a model.
@@ -21,20 +23,18 @@ const INBOX: usize = 2;
 /// A router, and what keeps it going.
 struct Scene {
     router: Router,
-    running: JoinHandle<()>,
+    running: JoinHandle<std::thread::Result<()>>,
     _changes: Changes,
 }
 
 impl Scene {
     /// Starts a router that finds in its inboxes what was put there `before`.
-    fn new(before: impl FnOnce(&Router)) -> Self {
-        let ((data, data_receiver), (control, control_receiver)) = (bounded(INBOX), bounded(INBOX));
-        let (changes, told) = bounded(64);
-        let inboxes = Inboxes(run::Inboxes { control: control_receiver, data: data_receiver }, changes);
+    fn new(work: RouterWork, before: impl FnOnce(&Router)) -> Self {
+        let (router, inboxes, told) = with_room(INBOX, INBOX, 64, work);
         let config = Arc::new(Config { offline_grace: Duration::ZERO, ..Config::default() });
-        let router = Router { data, control };
         before(&router);
-        let running = spawn(move || run(config, inboxes, Arc::default()));
+        // The checker takes a panic that leaves a thread for a failure.
+        let running = spawn(move || catch_unwind(AssertUnwindSafe(|| run(config, inboxes, Arc::default()))));
         Self { router, running, _changes: told }
     }
 
@@ -44,10 +44,16 @@ impl Scene {
 
     /// Ends the router; says how many places were taken to the last.
     fn stop(self) -> usize {
-        let taken = self.router.ask(|state| state.drain().count()).unwrap();
+        let taken = self.taken();
         self.router.stop();
-        self.running.join().unwrap();
+        self.running.join().unwrap().unwrap();
         taken
+    }
+
+    /// How many places are taken, by those who are there and by those whose words are not all applied yet. Nobody comes in
+    /// any more.
+    fn taken(&self) -> usize {
+        self.router.ask(|state| state.drain().count()).unwrap()
     }
 }
 
@@ -121,6 +127,12 @@ impl Client {
     }
 }
 
+/// Checks a model with either way of doing the router's work.
+fn check_both(orders: usize, model: impl Fn(RouterWork) + Copy + Send + Sync + 'static) {
+    check(orders, move || model(RouterWork::Dedicated));
+    check(orders, move || model(RouterWork::Helped));
+}
+
 fn those_of<'a>(name: &str, texts: &'a [String]) -> Vec<&'a str> {
     texts.iter().map(String::as_str).filter(|text| text.starts_with(name)).collect()
 }
@@ -136,8 +148,8 @@ fn assert_own_answers(client: &Client) {
 
 #[test]
 fn no_message_is_lost_or_overtaken_though_its_senders_leave_and_their_places_are_taken() {
-    check(2_000, || {
-        let scene = Scene::new(|_| ());
+    check_both(2_000, |work| {
+        let scene = Scene::new(work, |_| ());
         let everybody = scene.client(0, "r");
         let stays = everybody.register().unwrap();
         let senders = [(1, "a"), (2, "b"), (3, "c")].map(|(serial, name)| {
@@ -158,8 +170,9 @@ fn no_message_is_lost_or_overtaken_though_its_senders_leave_and_their_places_are
         });
         let left = senders.map(|sender| sender.join().unwrap());
         asking.join().unwrap();
-        // It comes behind all that was handed over, as an unregistration does not.
-        scene.router.submit(Target::Accounts(Vec::new()), wire::text_frame("end")).unwrap().wait().unwrap();
+        // Their last words come behind their unregistrations.
+        while scene.taken() > 1 {}
+        scene.router.drain(Instant::now() + NEVER);
         scene.router.unregister(stays, 0);
         scene.router.ask(|_| ()).unwrap();
         // Whoever was told to go is with the flusher.
@@ -177,8 +190,8 @@ fn no_message_is_lost_or_overtaken_though_its_senders_leave_and_their_places_are
 
 #[test]
 fn what_was_handed_over_before_a_drain_goes_out_before_its_close_and_nobody_comes_in_after_it() {
-    check(2_000, || {
-        let scene = Scene::new(|_| ());
+    check_both(2_000, |work| {
+        let scene = Scene::new(work, |_| ());
         let (listens, first, second) = (scene.client(0, "r"), scene.client(1, "a"), scene.client(2, "b"));
         listens.register().unwrap();
         let (first_key, second_key) = (first.register().unwrap(), second.register().unwrap());
@@ -213,8 +226,8 @@ fn what_was_handed_over_before_a_drain_goes_out_before_its_close_and_nobody_come
 
 #[test]
 fn whoever_asks_a_router_that_stops_gets_an_answer_or_learns_that_it_is_gone() {
-    check(2_000, || {
-        let scene = Scene::new(|_| ());
+    check_both(2_000, |work| {
+        let scene = Scene::new(work, |_| ());
         let coming = [(1, "a"), (2, "b")].map(|(serial, name)| {
             let client = scene.client(serial, name);
             spawn(move || {
@@ -233,7 +246,7 @@ fn whoever_asks_a_router_that_stops_gets_an_answer_or_learns_that_it_is_gone() {
             }
         });
         scene.router.stop();
-        scene.running.join().unwrap();
+        scene.running.join().unwrap().unwrap();
         coming.into_iter().for_each(|thread| thread.join().unwrap());
         asking.join().unwrap();
     });
@@ -241,9 +254,9 @@ fn whoever_asks_a_router_that_stops_gets_an_answer_or_learns_that_it_is_gone() {
 
 #[test]
 fn what_waits_in_the_control_inbox_comes_before_all_data() {
-    check(200, || {
+    check_both(200, |work| {
         let (mut pushes, mut registered) = (Vec::new(), None);
-        let scene = Scene::new(|router| {
+        let scene = Scene::new(work, |router| {
             pushes = (0..INBOX).map(|_| router.submit(Target::All, wire::text_frame("push")).unwrap()).collect();
             let (client, (reply, answer)) = (Client::new(router, 1, "a"), bounded(1));
             let (registration, outbound) = (client.registration(), Arc::clone(&client.outbound));
@@ -254,5 +267,27 @@ fn what_waits_in_the_control_inbox_comes_before_all_data() {
         assert_eq!(reached, [1; INBOX], "whoever registered first is there when they come");
         scene.stop();
         assert_eq!(registered.unwrap().0.heard().0, ["hello a", "push", "push"]);
+    });
+}
+
+#[test]
+fn a_panic_on_whichever_thread_closes_everybody_and_ends_the_router() {
+    check_both(1_000, |work| {
+        let scene = Scene::new(work, |_| ());
+        let (listens, talks) = (scene.client(0, "r"), scene.client(1, "a"));
+        let (_, key) = (listens.register().unwrap(), talks.register().unwrap());
+        let talking = spawn(move || {
+            assert!(matches!(talks.talk(key, "r"), Ok(2) | Err(SendError::Stopped)));
+            talks
+        });
+        let failing = scene.router.ask(|_| resume_unwind(Box::new("on purpose")));
+        assert_eq!(failing, Err::<(), _>(SendError::Stopped));
+        let talks = talking.join().unwrap();
+        let panic = scene.running.join().unwrap().unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"on purpose"));
+        for client in [&listens, &talks] {
+            assert_eq!(client.outbound.push([]).unwrap_err().kind(), CloseKind::Internal);
+            assert_eq!(client.router.hand_over(key, Vec::new()), Err(SendError::Stopped));
+        }
     });
 }

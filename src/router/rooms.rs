@@ -29,6 +29,11 @@ impl Rooms {
         self.members.get(room).into_iter().flatten().copied()
     }
 
+    /// How many members it has.
+    pub(super) fn size(&self, room: &Room) -> usize {
+        self.members.get(room).map_or(0, BTreeSet::len)
+    }
+
     pub(super) fn join(&mut self, room: &Room, slot: Slot) {
         self.members.entry(room.clone()).or_default().insert(slot);
     }

@@ -4,6 +4,7 @@
 
 mod apply;
 mod questions;
+mod width;
 
 use super::SendError;
 use super::accounts::Accounts;

@@ -6,6 +6,7 @@ pub(crate) mod channel;
 #[cfg(test)]
 #[cfg(heartwire_model)]
 pub(crate) mod model;
+pub(crate) mod parker;
 pub(crate) mod sync;
 
 use std::any::Any;
@@ -109,6 +110,22 @@ fn join(thread: Option<JoinHandle<()>>) {
         // The body's panic was caught and logged; at most the program's log has panicked after it.
         let _ = thread.join();
     }
+}
+
+/// This thread, and those that it starts, no longer take the processor from the thread that wakes them (Linux `sched(7)`,
+/// `SCHED_BATCH`). Elsewhere nothing changes.
+///
+/// # Errors
+/// The system does not allow it.
+#[cfg(feature = "scheduling")]
+pub(crate) fn schedule_as_batch() -> Result<(), String> {
+    #[cfg(target_os = "linux")]
+    {
+        use preempt_rt::sched::{Pid, Scheduler, SchedulerParams, set_scheduler};
+        let parameters = SchedulerParams { priority: 0 };
+        set_scheduler(Pid::current_thread(), Scheduler::SCHED_BATCH, parameters).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// The message of a panic, where it has one.

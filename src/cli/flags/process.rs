@@ -2,10 +2,15 @@
 
 use super::defaults;
 use crate::cli::log::{FORMATS, Format};
-use crate::cli::values::{Size, Time, one_of, word_for};
+use crate::cli::values::{Size, Time, Words, one_of, word_for};
 use clap::Args;
 use heartwire::Config;
+use heartwire::config::{RouterWork, Scheduling};
 use std::path::PathBuf;
+
+const ROUTER: Words<RouterWork> = &[("dedicated", RouterWork::Dedicated), ("helped", RouterWork::Helped)];
+
+const SCHEDULING: Words<Scheduling> = &[("normal", Scheduling::Normal), ("batch", Scheduling::Batch)];
 
 #[derive(Args)]
 #[command(next_help_heading = "The process")]
@@ -31,6 +36,20 @@ pub(super) struct Process {
     #[arg(default_value_t = Size(defaults().stack_bytes))]
     stack_bytes: Size,
 
+    /// Whose threads do the router's work
+    ///
+    /// Its own, or also that of a connection whose message is for few, where the router has nothing else to do.
+    #[arg(long, env = "HEARTWIRE_ROUTER", value_name = "dedicated|helped", hide_short_help = true)]
+    #[arg(value_parser = one_of(ROUTER), default_value = word_for(ROUTER, &defaults().router))]
+    router: RouterWork,
+
+    /// How the kernel chooses among the threads of connections
+    ///
+    /// With batch, a thread that is woken waits for the one that woke it: a message costs less, and may take longer.
+    #[arg(long, env = "HEARTWIRE_SCHEDULING", value_name = "normal|batch", hide_short_help = true)]
+    #[arg(value_parser = one_of(SCHEDULING), default_value = word_for(SCHEDULING, &defaults().scheduling))]
+    scheduling: Scheduling,
+
     /// Format of the log
     ///
     /// RUST_LOG chooses which lines there are: info,heartwire::listener=debug.
@@ -44,5 +63,7 @@ impl Process {
         config.drain = self.drain.0;
         config.linger = self.linger.0;
         config.stack_bytes = self.stack_bytes.0;
+        config.router = self.router;
+        config.scheduling = self.scheduling;
     }
 }

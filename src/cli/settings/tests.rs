@@ -146,7 +146,8 @@ const ALL: [&str; 2] = [
      --idle-all 50s --max-connections 7 --max-per-account 0 --max-per-address 7 --single replace --single-by device \
      --accepts-per-second 7 --max-message-bytes 2MiB --max-fragments 7 --rate 7 --burst 7 --control-rate 7 \
      --control-burst 7 --deliveries-per-second 7 --delivered-bytes-per-second 7 --broadcast on --queue-bytes 2000 \
-     --queue-messages 7 --queue-total-bytes 1GiB --drain 0s --linger 1s --stack-bytes 512KiB --log-format json",
+     --queue-messages 7 --queue-total-bytes 1GiB --drain 0s --linger 1s --stack-bytes 512KiB \
+     --router helped --scheduling batch --log-format json",
     "--heartbeat-preset 5m --admin-key-file k",
 ];
 

@@ -1,11 +1,9 @@
 //! A channel whose every step the checker orders, with what the server uses of crossbeam's.
 
-use super::{Either, RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError};
-use crate::threads::bell::Bell;
+use super::{RecvError, RecvTimeoutError, SendTimeoutError, TryRecvError};
 use crate::threads::lock;
 use crate::threads::sync::{Condvar, Mutex, MutexGuard};
 use crossbeam_channel::{SendError, TrySendError};
-use shuttle::rand::Rng;
 use std::collections::VecDeque;
 use std::iter;
 use std::sync::{Arc, PoisonError};
@@ -14,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A channel in which so many values may wait, at least one.
 pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel without room is not modelled");
-    let state = State { values: VecDeque::new(), capacity, senders: 1, receiver: true, bells: Vec::new() };
+    let state = State { values: VecDeque::new(), capacity, senders: 1, receiver: true };
     let channel = Arc::new(Channel { state: Mutex::new(state), changed: Condvar::new() });
     (Sender(Arc::clone(&channel)), Receiver(channel))
 }
@@ -30,16 +28,9 @@ struct State<T> {
     capacity: usize,
     senders: usize,
     receiver: bool,
-    /// Of those who wait for several channels.
-    bells: Vec<Arc<Bell>>,
 }
 
 impl<T> Channel<T> {
-    fn changed(&self, state: &State<T>) {
-        self.changed.notify_all();
-        state.bells.iter().for_each(|bell| bell.ring());
-    }
-
     fn wait<'a>(&self, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,7 +48,7 @@ impl<T> Sender<T> {
             return Err(TrySendError::Full(value));
         }
         state.values.push_back(value);
-        self.0.changed(&state);
+        self.0.changed.notify_all();
         Ok(())
     }
 
@@ -70,13 +61,17 @@ impl<T> Sender<T> {
             return Err(SendError(value));
         }
         state.values.push_back(value);
-        self.0.changed(&state);
+        self.0.changed.notify_all();
         Ok(())
     }
 
     /// No time passes in a model: who waits, waits until it has a place.
     pub(crate) fn send_timeout(&self, value: T, _patience: Duration) -> Result<(), SendTimeoutError<T>> {
         self.send(value).map_err(|SendError(value)| SendTimeoutError::Disconnected(value))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0.state).values.is_empty()
     }
 
     pub(crate) fn send_deadline(&self, value: T, _deadline: Instant) -> Result<(), SendTimeoutError<T>> {
@@ -95,7 +90,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.senders -= 1;
-        self.0.changed(&state);
+        self.0.changed.notify_all();
     }
 }
 
@@ -107,7 +102,7 @@ impl<T> Receiver<T> {
         let Some(value) = state.values.pop_front() else {
             return Err(if state.senders > 0 { TryRecvError::Empty } else { TryRecvError::Disconnected });
         };
-        self.0.changed(&state);
+        self.0.changed.notify_all();
         Ok(value)
     }
 
@@ -117,7 +112,7 @@ impl<T> Receiver<T> {
             state = self.0.wait(state);
         }
         let value = state.values.pop_front().ok_or(RecvError)?;
-        self.0.changed(&state);
+        self.0.changed.notify_all();
         Ok(value)
     }
 
@@ -125,8 +120,8 @@ impl<T> Receiver<T> {
         Ok(self.recv()?)
     }
 
-    pub(crate) fn try_iter(&self) -> impl Iterator<Item = T> {
-        iter::from_fn(|| self.try_recv().ok())
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        Some(lock(&self.0.state).capacity)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -149,44 +144,8 @@ impl<T> Drop for Receiver<T> {
         let mut state = lock(&self.0.state);
         state.receiver = false;
         let dropped = std::mem::take(&mut state.values);
-        self.0.changed(&state);
+        self.0.changed.notify_all();
         drop(state);
         drop(dropped);
     }
-}
-
-/// Values are taken as often from the one as from the other where both have some.
-pub(crate) fn receive_either<A, B>(
-    first: &Receiver<A>,
-    second: &Receiver<B>,
-    _patience: Duration,
-) -> Result<Option<Either<A, B>>, RecvError> {
-    let bell = Arc::new(Bell::default());
-    lock(&first.0.state).bells.push(Arc::clone(&bell));
-    lock(&second.0.state).bells.push(Arc::clone(&bell));
-    let take_first = || received(first.try_recv().map(Either::First));
-    let take_second = || received(second.try_recv().map(Either::Second));
-    let taken = loop {
-        bell.silence();
-        let begin_with_second = if coin() { take_second() } else { None };
-        if let Some(taken) = begin_with_second.or_else(take_first).or_else(take_second) {
-            break taken;
-        }
-        bell.wait(None);
-    };
-    lock(&first.0.state).bells.retain(|other| !Arc::ptr_eq(other, &bell));
-    lock(&second.0.state).bells.retain(|other| !Arc::ptr_eq(other, &bell));
-    taken.map(Some)
-}
-
-fn received<T>(tried: Result<T, TryRecvError>) -> Option<Result<T, RecvError>> {
-    match tried {
-        Ok(value) => Some(Ok(value)),
-        Err(TryRecvError::Disconnected) => Some(Err(RecvError)),
-        Err(TryRecvError::Empty) => None,
-    }
-}
-
-fn coin() -> bool {
-    shuttle::rand::thread_rng().r#gen()
 }

@@ -41,26 +41,3 @@ fn whoever_waits_for_a_receiver_that_goes_is_told_and_what_waited_is_dropped() {
         waiting.join().unwrap();
     });
 }
-
-#[test]
-fn of_two_channels_none_is_overlooked_and_the_end_of_one_is_the_end() {
-    check(|| {
-        let ((first, from_first), (second, from_second)) = (bounded(1), bounded(1));
-        let sending =
-            [spawn(move || (0..2).for_each(|n| first.send(n).unwrap())), spawn(move || second.send(7).unwrap())];
-        let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
-        let end = loop {
-            match receive_either(&from_first, &from_second, PATIENCE) {
-                Ok(Some(Either::First(n))) => firsts.push(n),
-                Ok(Some(Either::Second(n))) => seconds.push(n),
-                Ok(None) => panic!("nothing came"),
-                Err(end) => break end,
-            }
-        };
-        assert_eq!(end, RecvError);
-        firsts.extend(&from_first);
-        seconds.extend(&from_second);
-        sending.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!((firsts, seconds), (vec![0, 1], vec![7]));
-    });
-}
