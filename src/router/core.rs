@@ -133,7 +133,10 @@ impl Core {
             return true;
         }
         match catch_unwind(AssertUnwindSafe(|| self.help_out())) {
-            Ok(ControlFlow::Continue(Rest { idle, wake })) => return !idle || wake < self.wakes,
+            Ok(ControlFlow::Continue(Rest { idle, wake })) => {
+                let sooner = |at: Instant| self.wakes.is_none_or(|wakes| at < wakes);
+                return !idle || wake.is_some_and(sooner);
+            }
             Ok(ControlFlow::Break(())) => self.ended = Some(Ok(())),
             Err(panic) => {
                 self.fail();

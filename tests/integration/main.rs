@@ -11,6 +11,7 @@
 //! | `architecture` | the layer table, and what no source file may do |
 //! | `handshake` | every refusal; Host, Origin, proxies, subprotocols |
 //! | `messages` | the native protocol between connections: delivery, rooms, presence, order |
+//! | `routing` | what is for many and for few at the same time, with either way of doing the router's work |
 //! | `presence` | who has come and gone: once for each account |
 //! | `authentication` | tokens, JSON Web Tokens and the back end's word, good and bad |
 //! | `tcp` | raw TCP: `hello`, lines, clients without an account, their deadlines and limits |
@@ -57,6 +58,7 @@ mod presence;
 mod process;
 mod pushing;
 mod raw;
+mod routing;
 mod scale;
 mod shutdown;
 mod support;
