@@ -18,6 +18,7 @@ use crate::router::Frame;
 use crate::router::command::Command;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tungstenite::Message as Decoded;
@@ -169,7 +170,7 @@ impl Dispatch {
         if let Err(why) = self.handler.authorize(&self.connection, &action) {
             return self.error(id.as_ref(), ErrorCode::PermissionDenied, &why);
         }
-        let number = format!("{}.{}", self.connection.id(), self.messages);
+        let number = self.number();
         let mut message = Message { id: &number, to, content: Cow::Borrowed(content) };
         match self.handler.message(&self.connection, &mut message) {
             Verdict::Deliver => {}
@@ -185,6 +186,17 @@ impl Dispatch {
             Some(to) => Command::Message { to, frame, id },
             None => Command::Broadcast { frame, id },
         });
+    }
+
+    /// The name of the message that was received last.
+    fn number(&self) -> String {
+        let connection = self.connection.id().as_str();
+        // With room for the digits of any number.
+        let mut number = String::with_capacity(connection.len() + 21);
+        number.push_str(connection);
+        // A String takes whatever is written.
+        let _ = write!(number, ".{}", self.messages);
+        number
     }
 
     fn forbidden(&self, broadcast: bool) -> Option<(ErrorCode, &'static str)> {

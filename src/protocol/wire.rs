@@ -24,35 +24,38 @@ const MASK_BYTES: usize = 4;
 /// The longest header without a mask: two bytes and a length of 64 bits.
 const MAX_HEADER_BYTES: usize = 10;
 
-/// A text frame whose payload `write` appends to the buffer; what the buffer already holds is not its to change.
+/// A text frame whose payload `write` appends to the buffer, of about this many bytes; what the buffer already holds is not
+/// its to change.
 ///
 /// The payload is never copied: its header goes into the space before it.
-pub(crate) fn text(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    frame(TEXT, write)
+pub(crate) fn text(expected_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    frame(TEXT, expected_bytes, write)
 }
 
 /// A text frame with this payload.
 #[must_use]
 pub(crate) fn text_frame(payload: &str) -> Bytes {
-    frame(TEXT, |buffer| buffer.extend_from_slice(payload.as_bytes()))
+    frame(TEXT, payload.len(), |buffer| buffer.extend_from_slice(payload.as_bytes()))
 }
 
 /// A binary frame with this payload.
 #[must_use]
 pub(crate) fn binary(payload: &[u8]) -> Bytes {
-    frame(BINARY, |buffer| buffer.extend_from_slice(payload))
+    frame(BINARY, payload.len(), |buffer| buffer.extend_from_slice(payload))
 }
 
 /// A ping with the first [`MAX_CONTROL_BYTES`] of this payload.
 #[must_use]
 pub(crate) fn ping(payload: &[u8]) -> Bytes {
-    frame(PING, |buffer| buffer.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_BYTES)]))
+    frame(PING, MAX_CONTROL_BYTES.min(payload.len()), |buffer| {
+        buffer.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_BYTES)])
+    })
 }
 
 /// A Close frame with code and text of the reason, or an empty one if the code is not for the wire (RFC 6455 §7.4.1).
 #[must_use]
 pub(crate) fn close(reason: &CloseReason) -> Bytes {
-    frame(CLOSE, |buffer| {
+    frame(CLOSE, MAX_CONTROL_BYTES, |buffer| {
         if CloseCode::from(reason.code()).is_allowed() {
             buffer.extend_from_slice(&reason.code().to_be_bytes());
             buffer.extend_from_slice(reason.wire_text().as_bytes());
@@ -95,8 +98,9 @@ pub(crate) fn is_close(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & 0x0f == CLOSE)
 }
 
-fn frame(opcode: u8, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut buffer = vec![0; MAX_HEADER_BYTES];
+fn frame(opcode: u8, expected_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut buffer = Vec::with_capacity(MAX_HEADER_BYTES + expected_bytes);
+    buffer.resize(MAX_HEADER_BYTES, 0);
     write(&mut buffer);
     let payload_bytes = buffer.len() - MAX_HEADER_BYTES;
     let length = (payload_bytes as u64).to_be_bytes();
@@ -124,7 +128,7 @@ mod tests {
     fn a_client_reads_what_was_written_at_every_length_of_header() {
         for (length, header) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
             let payload = "x".repeat(length);
-            let frame = text(|buffer| buffer.extend_from_slice(payload.as_bytes()));
+            let frame = text(0, |buffer| buffer.extend_from_slice(payload.as_bytes()));
             assert_eq!(frame.len(), header + length);
             assert_eq!(frame, text_frame(&payload));
             assert_eq!(super::payload(&frame), payload.as_bytes());

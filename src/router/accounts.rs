@@ -189,11 +189,17 @@ impl Accounts {
         config: &Config,
         now: Instant,
     ) -> bool {
+        if config.deliveries_per_second.is_none() && config.delivered_bytes_per_second.is_none() {
+            return true;
+        }
         self.forget_rested(now);
-        let allowance = self.entry(account).allowance.get_or_insert_with(|| Box::new(Allowance::new(config, now)));
+        let entry = self.entry(account);
+        let allowance = entry.allowance.get_or_insert_with(|| Box::new(Allowance::new(config, now)));
         let spent = allowance.spend(deliveries as u64, (deliveries as u64).saturating_mul(bytes as u64), now);
         // A connection may have left before its last messages were looked at.
-        self.forget_if_idle(account);
+        if entry.is_idle() {
+            self.forget_if_idle(account);
+        }
         spent
     }
 

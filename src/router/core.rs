@@ -210,7 +210,7 @@ impl Core {
         // What comes behind something that waits of the same connection must not overtake it.
         let behind = |other: &Data| other.sender().is_some_and(|from| data.sender() == Some(from));
         let most = if self.is_behind() { budget.width.min(NARROW) } else { budget.width };
-        self.width(data) > most || self.waiting.iter().any(behind)
+        most < usize::MAX && (self.width(data) > most || self.waiting.iter().any(behind))
     }
 
     /// How many this is for, at most.

@@ -59,9 +59,8 @@ impl Translation {
 }
 
 fn joined(before: &str, target: &str, behind: &str) -> Bytes {
-    wire::text(|payload| {
-        let parts = [before, &id(target), behind];
-        payload.reserve(parts.iter().map(|part| part.len()).sum());
+    let parts = [before, &id(target), behind];
+    wire::text(parts.iter().map(|part| part.len()).sum(), |payload| {
         parts.iter().for_each(|part| payload.extend_from_slice(part.as_bytes()));
     })
 }

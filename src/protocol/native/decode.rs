@@ -13,6 +13,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+/// So many accounts are compared one by one: mostly there is a single one.
+const FEW_ACCOUNTS: usize = 8;
 /// How much of a peer's text an error message repeats, in bytes.
 const MAX_QUOTE_BYTES: usize = 64;
 /// How much of the JSON parser's message is repeated, which may quote the peer, too.
@@ -174,17 +176,23 @@ impl<'de> Visitor<'de> for AccountVisitor {
 
     /// Keeps nothing of a repetition, so that memory is bounded by the distinct accounts and not by the array.
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<AccountList, A::Error> {
-        let (mut accounts, mut seen) = (Vec::new(), HashSet::new());
+        let (mut accounts, mut seen) = (Vec::<Account>::new(), HashSet::new());
         while let Some(Text(name)) = array.next_element()? {
-            if seen.contains(&*name) {
+            let is_known = if accounts.len() < FEW_ACCOUNTS {
+                accounts.iter().any(|account| account.as_str() == name)
+            } else {
+                seen.contains(&*name)
+            };
+            if is_known {
                 continue;
             }
             if accounts.len() == MAX_ACCOUNTS_PER_FRAME {
                 return Err(Error::custom(format_args!("more than {MAX_ACCOUNTS_PER_FRAME} accounts")));
             }
-            let account = Account::new(&name).map_err(Error::custom)?;
-            seen.insert(account.clone());
-            accounts.push(account);
+            accounts.push(Account::new(&name).map_err(Error::custom)?);
+            if accounts.len() >= FEW_ACCOUNTS {
+                seen.extend(accounts[seen.len()..].iter().cloned());
+            }
         }
         Ok(AccountList(accounts))
     }

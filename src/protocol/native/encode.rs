@@ -141,8 +141,7 @@ impl std::error::Error for InvalidPushType {}
 
 /// Writes one of the shapes below; with a good guess the buffer is allocated once and wastes little in a queue.
 fn frame(expected_bytes: usize, shape: &impl Serialize) -> Bytes {
-    wire::text(|payload| {
-        payload.reserve(expected_bytes);
+    wire::text(expected_bytes, |payload| {
         let written = serde_json::to_writer(payload, shape);
         debug_assert!(written.is_ok(), "neither a Vec nor these shapes can fail");
     })
