@@ -31,6 +31,12 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// One that asks for no key, at an address such as `http://127.0.0.1:8081`.
+    #[cfg(feature = "bench")]
+    pub(super) fn at(admin: String) -> Self {
+        Self { admin, admin_key: None, agent: agent() }
+    }
+
     /// Posts a body of JSON and returns the answer's, on one line.
     pub(super) fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Failure> {
         let mut request = self.authorized(self.agent.post(self.url(path))).content_type("application/json");

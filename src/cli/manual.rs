@@ -3,9 +3,10 @@
 
 use super::values::{Words, one_of};
 use super::{Failure, command, print};
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
+use std::io;
 use std::process::ExitCode;
 
 const SHELLS: Words<Shell> = &[("bash", Shell::Bash), ("zsh", Shell::Zsh), ("fish", Shell::Fish)];
@@ -25,14 +26,16 @@ pub(super) fn completions(flags: &Completions) -> Result<ExitCode, Failure> {
     print(&script)
 }
 
-/// Prints the manual page of the command, and behind it one for each subcommand.
+/// Prints the manual page of the command, and behind it one for each subcommand, theirs included.
 pub(super) fn man() -> Result<ExitCode, Failure> {
     let mut all = command().disable_help_subcommand(true);
     all.build();
     let mut pages = Vec::new();
-    for page in std::iter::once(&all).chain(all.get_subcommands()) {
-        let rendered = Man::new(page.clone()).render(&mut pages);
-        rendered.map_err(|error| Failure::Run(format!("the manual: {error}")))?;
-    }
+    render(&all, &mut pages).map_err(|error| Failure::Run(format!("the manual: {error}")))?;
     print(&pages)
+}
+
+fn render(command: &Command, pages: &mut Vec<u8>) -> io::Result<()> {
+    Man::new(command.clone()).render(pages)?;
+    command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).try_for_each(|page| render(page, pages))
 }

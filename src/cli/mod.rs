@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand. It uses the crate's public interface only, and alone prints.
 
 mod admin_client;
+#[cfg(feature = "bench")]
+mod bench;
 mod chat;
 mod check_config;
 mod file;
@@ -74,6 +76,13 @@ enum Command {
     /// arrows and Enter for one connection, p to pause, ? for help and q to quit.
     Top(top::Flags),
 
+    /// Loads a server, its own or a running one, and says how fast it is and what that costs
+    ///
+    /// Ctrl-C ends the measurement and prints what was measured so far; the exit code is 130 then.
+    #[cfg(feature = "bench")]
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Bench(bench::Flags),
+
     /// Makes a token for an account
     Token(token::Flags),
 
@@ -110,6 +119,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Push(flags) => push::run(&flags),
         Command::Why(flags) => why::run(&flags),
         Command::Top(flags) => top::run(flags),
+        #[cfg(feature = "bench")]
+        Command::Bench(flags) => bench::run(flags),
         Command::Token(flags) => token::run(&flags),
         Command::Completions(flags) => manual::completions(&flags),
         Command::Man => manual::man(),

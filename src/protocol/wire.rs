@@ -48,7 +48,7 @@ pub(crate) fn binary(payload: &[u8]) -> Bytes {
 #[must_use]
 pub(crate) fn ping(payload: &[u8]) -> Bytes {
     frame(PING, MAX_CONTROL_BYTES.min(payload.len()), |buffer| {
-        buffer.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_BYTES)])
+        buffer.extend_from_slice(&payload[..payload.len().min(MAX_CONTROL_BYTES)]);
     })
 }
 

@@ -447,7 +447,7 @@ fn completions_and_manual_know_every_subcommand() {
         }
     }
     let manual = printed(heartwire(&["man"]));
-    for page in ["heartwire", "heartwire-serve", "heartwire-print-config", "heartwire-chat"] {
+    for page in ["heartwire", "heartwire-serve", "heartwire-print-config", "heartwire-chat", "heartwire-bench-relay"] {
         assert!(manual.contains(&format!(".TH {page} 1")), "{page}");
     }
     assert!(manual.contains("max\\-connections") && manual.contains("HEARTWIRE_MAX_PER_ACCOUNT"));

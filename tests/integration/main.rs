@@ -26,6 +26,7 @@
 //! | `configuration` | the file of settings, its checks and its printing, and what SIGHUP changes |
 //! | `admin` | the HTTP interface: every route, and everything that is not one |
 //! | `talking` | `chat` in a pipe, and `listen` |
+//! | `bench` | `heartwire bench`: every workload in small, servers that do not behave, how it ends |
 //! | `client` | the blocking client: answers, reconnects, heartbeats, back-pressure |
 //! | `duplex` | the full-duplex WebSocket without a server |
 //! | `ancestors` | the servers that this one replaces, each with a client that behaves as that system's own |
@@ -40,6 +41,7 @@ mod admin;
 mod ancestors;
 mod architecture;
 mod authentication;
+mod bench;
 mod client;
 mod closing;
 mod command_line;
@@ -62,6 +64,7 @@ mod routing;
 mod scale;
 mod shutdown;
 mod support;
+mod sweep;
 mod talking;
 mod tcp;
 mod vitals;
