@@ -71,6 +71,9 @@ pub mod fuzzing;
 mod handler;
 mod handshake;
 mod http;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod limits;
 mod listener;
 mod metrics;

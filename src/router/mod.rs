@@ -8,6 +8,8 @@
 mod accounts;
 pub(crate) mod command;
 mod core;
+#[cfg(feature = "internals")]
+mod crowd;
 mod delivery;
 mod handle;
 mod help;
@@ -24,6 +26,8 @@ mod run;
 mod state;
 
 pub use command::{AccountInfo, ConnectionDetail, PresenceChange, Reach, RoomInfo, Target};
+#[cfg(feature = "internals")]
+pub use crowd::Crowd;
 pub use handle::{Counts, Handle};
 pub(crate) use push::checked_content;
 pub use push::{Frame, InvalidPush, Push};

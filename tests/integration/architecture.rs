@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 13] = [
     &["client", "listener"],
     &["error"],
     &["server"],
-    &["fuzzing"],
+    &["fuzzing", "internals"],
 ];
 
 /// What is longer holds more than one thought.
@@ -254,7 +254,10 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            // That of a crate of its own, and in it code that build scripts make.
+            if !path.ends_with("target") {
+                files.extend(rust_files(&path));
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
