@@ -8,6 +8,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, ErrorCode, Recipients, Room};
 use crate::record::{ClosedConnection, ConnectionId, ConnectionInfo};
 use crate::router::{Changes, Frame, Handle, InvalidPush, PresenceChange, Push, checked_content};
+use crate::threads::sync::thread::sleep;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -111,11 +112,18 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+/// How long the thread that tells of presence rests behind the last change. Where many come and go, the router then wakes
+/// it once for all of them.
+const REST: Duration = Duration::from_millis(5);
+
 /// The thread that tells a handler who has come and who has gone, until the router ends. A panic costs one change.
 pub(crate) fn tell_presence(handler: &dyn Handler, changes: &Changes) {
-    for change in changes {
+    while let Ok(change) = changes.recv() {
         if catch_unwind(AssertUnwindSafe(|| handler.presence(&change))).is_err() {
             log::error!("the handler panicked in `presence`");
+        }
+        if changes.is_empty() {
+            sleep(REST);
         }
     }
 }

@@ -2,8 +2,8 @@
 //! instead of a head is in [`hello`].
 //!
 //! Its deadline is absolute and begins with the accept. Whatever is refused gets a complete answer. The connection's own
-//! thread starts only afterwards, with a stack that never saw a handshake, which is a third of what an idle connection
-//! costs.
+//! thread starts only afterwards, with a stack that never saw a handshake, which would be as much again as an idle
+//! connection costs.
 
 mod hello;
 
@@ -21,6 +21,7 @@ use crate::protocol::message::{Account, ErrorCode, device_label};
 use crate::protocol::wire::Bytes;
 use crate::proxy;
 use crate::record::{Claim, Dialect};
+use crate::threads::reply;
 use ::http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -152,18 +153,30 @@ fn open(accepted: &Accepted, claim: &mut Claim, shared: &Arc<Shared>) -> Result<
     })
 }
 
-/// Starts the connection's thread while this one still has the socket, so that a refused thread is still a 503.
+/// Starts the connection's thread, registers the connection, and hands it over. The thread comes first, so that a refused
+/// one is still a 503; and it waits, so that what registering needs of stack and heap is not its own.
 fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
-    let (greeting, outbound) = (admitted.greeting.clone(), admitted.outbound.clone());
-    let claim = Claim { address: admitted.client, account: Some(admitted.identity.account.clone()) };
+    let (client, greeting) = (admitted.client, admitted.greeting.clone());
+    let claim = Claim { address: client, account: Some(admitted.identity.account.clone()) };
     let newcomer = admitted.prepare(Arc::clone(&accepted.socket), Arc::clone(&accepted.permit), shared);
-    if let Err(error) = shared.crew.spawn("hw-connection", shared.config.stack_bytes, move || connection::run(newcomer))
-    {
+    let outbound = newcomer.outbound();
+    let (opens, opened) = reply();
+    let live = move || {
+        if let Some(opened) = opened.wait() {
+            connection::run(opened);
+        }
+    };
+    let started = shared.crew.spawn("hw-connection", shared.config.stack_bytes, live).map_err(|error| {
         log::error!("no thread for a connection: {error}");
-        let refusal = Refusal::unavailable("the server has no thread left", RETRY_AFTER);
-        let new = || connection::write_side(&accepted.socket, greeting.format.clone(), shared);
-        let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
-        connection::refuse(&mut receiver, &outbound.unwrap_or_else(new), &refusal, &claim, &greeting, shared);
+        Refusal::unavailable("the server has no thread left", RETRY_AFTER)
+    });
+    match started.and_then(|()| newcomer.register()) {
+        Ok(opened) => opens.send(opened),
+        Err(refusal) => {
+            drop(opens);
+            let mut receiver = Receiver::new(Arc::clone(&accepted.socket));
+            connection::refuse(&mut receiver, &outbound, &refusal, &claim, &greeting, shared);
+        }
     }
 }
 

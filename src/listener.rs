@@ -18,7 +18,7 @@ use crate::record::Claim;
 use crate::socket::Socket;
 #[cfg(feature = "admin")]
 use crate::threads::Crew;
-use crate::threads::{Wake, poll_timeout};
+use crate::threads::{MAX_IDLE, Pool, Wake, poll_timeout};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::collections::VecDeque;
@@ -29,6 +29,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// Threads of an address that listens, besides those that its clients have.
+pub(crate) const THREADS: usize = 1 + MAX_IDLE;
 /// Connections that may wait to be accepted; the standard library asks for 128.
 const BACKLOG: i32 = 4_096;
 /// The kernel calls a socket writable while less than this is unsent, so that a peer that does not read pins little of
@@ -67,6 +69,8 @@ pub(crate) struct Listener {
     address: SocketAddr,
     door: Door,
     wake: Wake,
+    /// The threads of handshakes.
+    pool: Arc<Pool>,
     stopping: AtomicBool,
     places: Arc<Places>,
     refused_log: LogGate,
@@ -99,6 +103,7 @@ impl Listener {
             door,
             socket,
             wake: Wake::new()?,
+            pool: Arc::default(),
             stopping: AtomicBool::new(false),
             places,
             refused_log: LogGate::default(),
@@ -123,6 +128,7 @@ impl Listener {
         // an error, and the backlog is reset when the socket is closed.
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
         self.wake.notify();
+        self.pool.close();
     }
 
     /// The listener's thread, until [`Listener::stop`].
@@ -213,7 +219,7 @@ impl Listener {
             Door::Clients(transport) => {
                 let (transport, stack_bytes) = (*transport, HANDSHAKE_STACKS * shared.config.stack_bytes);
                 let shake_hands = move || handshake::run(&accepted, transport, &for_thread);
-                shared.crew.spawn("hw-handshake", stack_bytes, shake_hands)
+                self.pool.run(&shared.crew, "hw-handshake", stack_bytes, shake_hands)
             }
             #[cfg(feature = "admin")]
             Door::Admin(admin, crew) => {

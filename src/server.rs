@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::handler::{self, Handler};
 use crate::handshake::Transport;
 use crate::limits::{Admission, Machine, Places, admission, thread_budget};
-use crate::listener::{Door, Listener};
+use crate::listener::{self, Door, Listener};
 use crate::router::{self, Handle};
 use crate::threads::sync::Mutex;
 use crate::threads::{Crew, Fate, lock};
@@ -55,7 +55,7 @@ impl Server {
         config.validate()?;
         guard(&config, handler.authenticates())?;
         let doors = doors(&config);
-        let (fixed_threads, budget) = (CORE_THREADS + doors.len(), thread_budget(&Machine::read()));
+        let (fixed_threads, budget) = (CORE_THREADS + doors.len() * listener::THREADS, thread_budget(&Machine::read()));
         #[cfg(feature = "admin")]
         let fixed_threads = fixed_threads + admin::threads(&config, &budget);
         let admission = admission(config.max_connections, &budget, fixed_threads)

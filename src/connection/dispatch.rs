@@ -135,6 +135,7 @@ impl Dispatch {
         false
     }
 
+    #[inline(never)]
     fn ginchat(&mut self, message: ClientMessage, heartbeat: &mut Heartbeat, now: Instant) {
         match message {
             // Its clients expect no answer.
@@ -143,6 +144,8 @@ impl Dispatch {
         }
     }
 
+    /// Not inlined, like its sibling: what it needs is not to lie on the stack while the frame is decoded.
+    #[inline(never)]
     fn native(&mut self, frame: ClientFrame<'_>, heartbeat: &mut Heartbeat, now: Instant) {
         match frame {
             ClientFrame::Heartbeat { next, background } => {

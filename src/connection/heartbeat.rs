@@ -70,7 +70,8 @@ pub(crate) struct Heartbeat {
     lifetime: Option<(Instant, Duration)>,
     /// When its authentication ends.
     expires: Option<Instant>,
-    idle: [IdleClock; 3],
+    /// Those that are configured; mostly none.
+    idle: Box<[IdleClock]>,
     pulse: Pulse,
 }
 
@@ -78,7 +79,10 @@ impl Heartbeat {
     /// The clocks of a connection that was accepted at `accepted` and is alive `now`.
     pub(crate) fn new(config: &Config, accepted: Instant, promise: Option<Duration>, now: Instant) -> Self {
         let IdleThresholds { reader, writer, all } = config.idle;
-        let clock = |kind, threshold| IdleClock { kind, threshold, silent_since: now, told_at: None };
+        let thresholds = [(IdleKind::Reader, reader), (IdleKind::Writer, writer), (IdleKind::All, all)];
+        let clock = |(kind, threshold): (_, Option<_>)| {
+            threshold.map(|threshold| IdleClock { kind, threshold, silent_since: now, told_at: None })
+        };
         Self {
             times: times_for(&config.heartbeat, promise),
             liveness: config.heartbeat.liveness,
@@ -90,7 +94,7 @@ impl Heartbeat {
             assembling_since: None,
             lifetime: config.max_lifetime.map(|lifetime| (accepted, lifetime)),
             expires: None,
-            idle: [clock(IdleKind::Reader, reader), clock(IdleKind::Writer, writer), clock(IdleKind::All, all)],
+            idle: thresholds.into_iter().filter_map(clock).collect(),
             pulse: Pulse::default(),
         }
     }
@@ -171,7 +175,7 @@ impl Heartbeat {
             return Step::Idle(idle);
         }
         let closes = deadlines.into_iter().flatten().map(|(at, _)| at);
-        let idles = self.idle.iter().filter_map(IdleClock::due);
+        let idles = self.idle.iter().map(IdleClock::due);
         Step::Wait(closes.chain(idles).fold(ping_at, Instant::min))
     }
 
@@ -240,22 +244,24 @@ impl Heartbeat {
 /// One of the three idle thresholds.
 struct IdleClock {
     kind: IdleKind,
-    threshold: Option<Duration>,
+    threshold: Duration,
     silent_since: Instant,
     /// When the program was last told of the present silence.
     told_at: Option<Instant>,
 }
 
 impl IdleClock {
-    fn due(&self) -> Option<Instant> {
-        self.threshold.map(|threshold| self.told_at.unwrap_or(self.silent_since) + threshold)
+    fn due(&self) -> Instant {
+        self.told_at.unwrap_or(self.silent_since) + self.threshold
     }
 
     fn check(&mut self, active: Instant, now: Instant) -> Option<Idle> {
         if active > self.silent_since {
             (self.silent_since, self.told_at) = (active, None);
         }
-        self.due().filter(|due| now >= *due)?;
+        if now < self.due() {
+            return None;
+        }
         // Counted from now: a thread that was held up must not tell of every threshold that passed meanwhile.
         let first = self.told_at.replace(now).is_none();
         Some(Idle::new(self.kind, first, now.saturating_duration_since(self.silent_since)))

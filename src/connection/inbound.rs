@@ -18,7 +18,7 @@ pub(super) enum Inbound {
     /// Frames of RFC 6455.
     WebSocket(Box<WebSocket>),
     /// One JSON object a line, over raw TCP.
-    Lines(Lines),
+    Lines(Box<Lines>),
 }
 
 impl Inbound {
@@ -28,7 +28,7 @@ impl Inbound {
             Format::WebSocket | Format::Masked | Format::Ginchat(_) => {
                 Self::WebSocket(Box::new(WebSocket::new(config, Role::Server, now)))
             }
-            Format::Lines => Self::Lines(Lines::new(config.max_message_bytes)),
+            Format::Lines => Self::Lines(Box::new(Lines::new(config.max_message_bytes))),
         }
     }
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How much later than the flusher a reader gives up, which happens only where the flusher is gone.
-const FLUSHER_GRACE: Duration = Duration::from_secs(5);
+/// How often a reader looks again until when it has to wait.
+const GLANCE: Duration = Duration::from_secs(1);
 /// How much is read and dropped as fast as it comes: more than most have under way. Beyond that a flood waits on its own
 /// side rather than take this one's time; who first writes all of something larger may see a reset instead of the reason.
 const AT_ONCE_BYTES: usize = 4 << 20;
@@ -75,15 +75,19 @@ pub(crate) fn leave(receiver: &mut Receiver, outbound: &Arc<Outbound>, reason: C
     outbound.finish(reason).0
 }
 
-/// Reads and drops what still comes, until the peer closes too or the flusher loses patience: a socket closed with
-/// unread data would send a reset, which overtakes the answer.
+/// Reads and drops what still comes, until the peer closes too or the linger is over: a socket closed with unread data
+/// would send a reset, which overtakes the answer.
 #[inline(never)]
 pub(super) fn discard(receiver: &mut Receiver, outbound: &Outbound) {
     let mut sink = [0; 1024];
     let mut dropped = 0;
-    let overdue = || outbound.gives_up_at().is_some_and(|deadline| clock::now() >= deadline + FLUSHER_GRACE);
-    while !outbound.is_dead() && !overdue() {
-        match receiver.receive(&mut sink, clock::now() + Duration::from_secs(1)) {
+    while !outbound.is_dead() {
+        let (now, until) = (clock::now(), outbound.gives_up_at());
+        if until.is_some_and(|until| now >= until) {
+            return;
+        }
+        let glance = now + GLANCE;
+        match receiver.receive(&mut sink, until.map_or(glance, |until| until.min(glance))) {
             Received::Bytes(n) => dropped += n,
             Received::Nothing => {}
             Received::End => return,

@@ -19,14 +19,13 @@ mod websocket;
 pub(crate) use heartbeat::{Heartbeat, Sign, Step, bytes_count, times_for};
 pub(crate) use leaving::{answer_and_leave, close_unless_bytes_wait, leave, refuse};
 pub(crate) use lines::{Lines, TooLong};
-pub(crate) use opening::{Admitted, Greeting, Ids, Newcomer, write_side};
+pub(crate) use opening::{Admitted, Greeting, Ids, Opened, write_side};
 pub(crate) use rate::{MessageRate, Verdict as RateVerdict};
 pub(crate) use receiver::{Received, Receiver};
 pub(crate) use request::{Accepted, RequestError, RequestReader, check_host};
 pub(crate) use shared::{Current, Shared};
 pub(crate) use websocket::{Replies, WebSocket};
 
-use crate::auth::Refusal;
 use crate::clock;
 use crate::handler::{Connection, Idle, IdleAction, IdleKind};
 use crate::limits::Permit;
@@ -35,7 +34,7 @@ use crate::printable::Printable;
 use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::message::ErrorCode;
 use crate::protocol::native;
-use crate::record::{Claim, Entry, Listed, Vitals};
+use crate::record::{Entry, Listed, Vitals};
 use crate::router::command::Key;
 use crate::router::{Router, SendError};
 use dispatch::Dispatch;
@@ -44,41 +43,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What one recv brings at most.
-const READ_BUFFER_BYTES: usize = 1536;
+/// What one recv brings at most. On the deepest path of an idle connection there is no room for more, nor need for it:
+/// most messages of people and all heartbeats are shorter.
+const READ_BUFFER_BYTES: usize = 256;
+/// What is taken at once where that was not enough.
+const LARGE_BUFFER_BYTES: usize = 4 << 10;
 
 /// The life of one connection's thread.
 ///
 /// What an idle connection costs is above all the deepest its stack ever was, and what was allocated here and freed
-/// again. So the handshake's thread has prepared everything, and each phase has a frame of its own, which is why none of
-/// them is inlined here.
-#[expect(clippy::boxed_local, reason = "unboxed, each frame through which it comes would have room for all of it")]
-pub(crate) fn run(newcomer: Box<Newcomer>) {
-    let Newcomer { mut life, registration, accepted, deadline, greeting } = *newcomer;
+/// again. So the handshake's thread has prepared and registered everything, and each phase has a frame of its own, which
+/// is why none of them is inlined here.
+pub(crate) fn run(opened: Opened) {
+    let Opened { mut life, key, listed } = opened;
     let shared = Arc::clone(&life.shared);
-    life.permit.opened();
-    // Before its client can know: who was told that it is registered is found by those who look.
-    let listed = shared.records.opened(&life.entry);
-    // The first effect is the 101 response and, behind it in the same push, the register frame: nothing sent to the
-    // account afterwards is lost, and nothing comes before it.
-    match shared.router.register(registration, Arc::clone(&life.connection.outbound), deadline) {
-        Ok(key) => {
-            drop(greeting);
-            shared.metrics.opened.add(1);
-            shared.metrics.handshake.observe_time(clock::now().saturating_duration_since(accepted));
-            let mut registered = Registered { router: &shared.router, key, commands: 0 };
-            life.live(&mut registered);
-            // Who is closing can no longer be reached, and so is no longer online.
-            drop(registered);
-            let ended = clock::now();
-            life.take_leave();
-            life.end(listed, ended);
-        }
-        Err(refusal) => {
-            drop(listed);
-            life.leave_refused(&refusal, &greeting);
-        }
-    }
+    let mut registered = Registered { router: &shared.router, key, commands: 0 };
+    life.live(&mut registered);
+    // Who is closing can no longer be reached, and so is no longer online.
+    drop(registered);
+    let ended = clock::now();
+    life.take_leave();
+    life.end(listed, ended);
 }
 
 /// A connection on its own thread.
@@ -113,23 +98,20 @@ impl Drop for Registered<'_> {
 }
 
 impl Life {
-    /// The router, or a limit, did not let it in.
-    #[inline(never)]
-    fn leave_refused(&mut self, refusal: &Refusal, greeting: &Greeting) {
-        let (outbound, info) = (Arc::clone(&self.connection.outbound), self.connection.info());
-        let claim = Claim { address: info.address, account: Some(info.account.clone()) };
-        refuse(&mut self.receiver, &outbound, refusal, &claim, greeting, &self.shared);
-    }
-
     /// From registration to the reason for the end. A panic, in the handler or in our own code, ends this connection only.
     fn live(&mut self, registered: &mut Registered<'_>) {
-        let info = self.connection.info();
-        log::debug!("opened {} of {} from {}", info.id, Printable(info.account.as_str()), info.address);
+        self.log_opened();
         if catch_unwind(AssertUnwindSafe(|| self.serve(registered))).is_err() {
             // What was decoded before the panic goes its way.
             self.hand_over(registered);
             self.connection.outbound.close(CloseKind::Internal.into(), Waiting::Drop);
         }
+    }
+
+    #[inline(never)]
+    fn log_opened(&self) {
+        let info = self.connection.info();
+        log::debug!("opened {} of {} from {}", info.id, Printable(info.account.as_str()), info.address);
     }
 
     #[inline(never)]
@@ -163,11 +145,26 @@ impl Life {
                 }
             };
             match received {
+                Received::Bytes(n) if n == buffer.len() => self.take_more(&buffer, registered),
                 Received::Bytes(n) => self.take(&buffer[..n], registered),
                 Received::Nothing => {}
                 Received::End => return self.end_of_stream(),
             }
         }
+    }
+
+    /// A recv has filled its buffer: what waits behind that is taken together with it.
+    #[inline(never)]
+    fn take_more(&mut self, first: &[u8], registered: &mut Registered<'_>) {
+        let mut buffer = [0; LARGE_BUFFER_BYTES];
+        let (begin, rest) = buffer.split_at_mut(first.len());
+        begin.copy_from_slice(first);
+        let more = match self.receiver.receive_waiting(rest) {
+            Received::Bytes(n) => n,
+            // An end of the stream is still there when it is asked again.
+            Received::Nothing | Received::End => 0,
+        };
+        self.take(&buffer[..first.len() + more], registered);
     }
 
     fn ping(&self, payload: [u8; 4]) {

@@ -1,11 +1,11 @@
-//! From a client that was let in to a connection that only has to be registered. Runs on the handshake's thread.
+//! From a client that was let in to a connection that the router knows. Runs on the handshake's thread.
 
 use super::dispatch::Dispatch;
 use super::heartbeat::Heartbeat;
 use super::inbound::Inbound;
 use super::receiver::Receiver;
 use super::{Life, Shared};
-use crate::auth::Identity;
+use crate::auth::{Identity, Refusal};
 use crate::clock;
 use crate::config::{LONGEST, Protocol};
 use crate::handler::Connection;
@@ -14,8 +14,8 @@ use crate::outbound::Outbound;
 use crate::protocol::format::{Format, Translator};
 use crate::protocol::native;
 use crate::protocol::wire::Bytes;
-use crate::record::{ConnectionId, ConnectionInfo, Dialect, Entry};
-use crate::router::command::Registration;
+use crate::record::{ConnectionId, ConnectionInfo, Dialect, Entry, Listed};
+use crate::router::command::{Key, Registration};
 use crate::socket::Socket;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -43,18 +43,24 @@ pub(crate) struct Admitted {
     pub(crate) received: Vec<u8>,
 }
 
-/// A client that waits to be registered: everything that its thread needs, made by the handshake's thread.
+/// A connection of which nobody knows yet.
 pub(crate) struct Newcomer {
+    life: Box<Life>,
+    registration: Box<Registration>,
+    accepted: Instant,
+    deadline: Instant,
+}
+
+/// A registered connection: all that its thread needs.
+pub(crate) struct Opened {
     pub(super) life: Box<Life>,
-    pub(super) registration: Box<Registration>,
-    pub(super) accepted: Instant,
-    pub(super) deadline: Instant,
-    pub(super) greeting: Greeting,
+    pub(super) key: Key,
+    pub(super) listed: Listed,
 }
 
 impl Admitted {
-    /// Builds the connection, of which nobody knows yet.
-    pub(crate) fn prepare(self, socket: Arc<Socket>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Box<Newcomer> {
+    /// Builds the connection.
+    pub(crate) fn prepare(self, socket: Arc<Socket>, permit: Arc<Permit>, shared: &Arc<Shared>) -> Newcomer {
         let (now, config) = (clock::now(), &shared.config);
         let (serial, id) = shared.ids.next();
         let info = ConnectionInfo {
@@ -65,7 +71,7 @@ impl Admitted {
             address: self.client,
             since: SystemTime::now(),
         };
-        let Greeting { first, format, .. } = self.greeting.clone();
+        let Greeting { first, format, .. } = self.greeting;
         let outbound = self.outbound.unwrap_or_else(|| write_side(&socket, format.clone(), shared));
         let connection = Connection { info: Arc::new(info), outbound, handle: shared.handle.clone() };
         let (info, outbound) = (Arc::clone(&connection.info), Arc::clone(&connection.outbound));
@@ -108,8 +114,32 @@ impl Admitted {
             permit,
         };
         let (life, registration) = (Box::new(life), Box::new(registration));
-        let Self { accepted, deadline, greeting, .. } = self;
-        Box::new(Newcomer { life, registration, accepted, deadline, greeting })
+        Newcomer { life, registration, accepted: self.accepted, deadline: self.deadline }
+    }
+}
+
+impl Newcomer {
+    /// The write side, for what is said to it.
+    pub(crate) fn outbound(&self) -> Arc<Outbound> {
+        Arc::clone(&self.life.connection.outbound)
+    }
+
+    /// Registers the connection, whose thread must be there already: its client takes it for open from now on.
+    ///
+    /// # Errors
+    /// The refusal of the router, or of a limit.
+    pub(crate) fn register(self) -> Result<Opened, Refusal> {
+        let Self { life, registration, accepted, deadline } = self;
+        let shared = &life.shared;
+        life.permit.opened();
+        // Before its client can know: who was told that it is registered is found by those who look.
+        let listed = shared.records.opened(&life.entry);
+        // The first effect is the 101 response and, behind it in the same push, the register frame: nothing sent to the
+        // account afterwards is lost, and nothing comes before it.
+        let key = shared.router.register(registration, Arc::clone(&life.connection.outbound), deadline)?;
+        shared.metrics.opened.add(1);
+        shared.metrics.handshake.observe_time(clock::now().saturating_duration_since(accepted));
+        Ok(Opened { life, key, listed })
     }
 }
 

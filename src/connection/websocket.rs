@@ -17,7 +17,7 @@ use tungstenite::{Error, Message};
 
 /// How much tungstenite copies at once from what was received; its default of 128 KiB would be spent on every idle
 /// connection, and from memory small steps cost nothing.
-const READ_BUFFER_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 128;
 
 /// Where replies go, and whether anybody still wants to know what comes.
 pub(crate) trait Replies {
@@ -79,8 +79,18 @@ impl WebSocket {
     ) -> Result<(), CloseReason> {
         let (permitted, broken_bound) = self.frames.advance(received, now);
         let mut pipe = Pipe { unread: &received[..permitted], replies, peers_close: None };
-        while !replies.is_ending() {
-            match self.context.read(&mut pipe) {
+        while let Some(decoded) = self.next(&mut pipe)? {
+            message(decoded);
+        }
+        broken_bound.map_or(Ok(()), Err)
+    }
+
+    /// The next message; `None` when the bytes are used up or the connection is ending. Not inlined: its frame is large,
+    /// and must not lie below that of whoever takes the message.
+    #[inline(never)]
+    fn next<R: Replies>(&mut self, pipe: &mut Pipe<'_, R>) -> Result<Option<Message>, CloseReason> {
+        while !pipe.replies.is_ending() {
+            match self.context.read(pipe) {
                 Ok(Message::Close(frame)) => {
                     // The reply is on its way out; it is written when the library is asked for the next message.
                     pipe.peers_close = Some(frame.map_or_else(
@@ -88,13 +98,13 @@ impl WebSocket {
                         |frame| CloseReason::new(CloseKind::PeerClosed(frame.code.into()), frame.reason.to_string()),
                     ));
                 }
-                Ok(decoded) => message(decoded),
+                Ok(decoded) => return Ok(Some(decoded)),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => break,
                 Err(error) => return Err(reason_of(&error)),
             }
         }
-        broken_bound.map_or(Ok(()), Err)
+        Ok(None)
     }
 }
 

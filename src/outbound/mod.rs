@@ -10,10 +10,12 @@
 //! ```
 //! The first reason wins.
 
+mod fifo;
 pub(crate) mod flusher;
 mod queue;
 mod writer;
 
+pub(crate) use fifo::Fifo;
 pub(crate) use writer::{Bounds, Outgoing, Remaining, Sent, Waiting, Writer};
 
 use crate::clock;
@@ -104,9 +106,19 @@ impl Outbound {
     }
 
     /// Ends the connection with these last bytes instead of a Close of ours: the reply to the peer's Close, or a response
-    /// that lets nobody in. Without effect when a reason was chosen before.
+    /// that lets nobody in. Without effect when a reason was chosen before. Only the reader's thread calls it, which then
+    /// waits for its peer: what the kernel took at once concerns the flusher no more.
     pub(crate) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) {
-        self.change(|writer, now| writer.close_with(reason, last, Waiting::Drop, self.flusher.bounds(), now));
+        let close = |writer: &mut Writer, now| {
+            writer.close_with(reason, last, Waiting::Drop, self.flusher.bounds(), now);
+        };
+        let mut state = lock(&self.state);
+        self.account(&mut state, close);
+        if !state.listed && state.writer.queued_bytes() > 0 {
+            state.listed = true;
+            self.flusher.watch(Arc::clone(self));
+        }
+        drop(state);
         self.ending.store(true, Ordering::Release);
     }
 
@@ -120,7 +132,7 @@ impl Outbound {
         lock(&self.state).writer.is_dead()
     }
 
-    /// When the flusher gives up on it, once it is closing.
+    /// Until when its peer has time, once it is closing.
     pub(crate) fn gives_up_at(&self) -> Option<Instant> {
         lock(&self.state).writer.gives_up_at()
     }

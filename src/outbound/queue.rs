@@ -1,7 +1,7 @@
 //! What waits for one socket: frames in order, each with the time since when it waits. Pure.
 
+use super::fifo::Fifo;
 use crate::protocol::wire::Bytes;
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ pub(super) const MAX_SLICES: usize = 32;
 /// A queue of frames whose head may be partly written. The head stays until its last byte has gone.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    frames: VecDeque<(Bytes, Instant)>,
+    frames: Fifo<(Bytes, Instant)>,
     head_written: usize,
     bytes: usize,
 }
@@ -19,7 +19,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn push(&mut self, frame: Bytes, now: Instant) {
         self.bytes += frame.len();
-        self.frames.push_back((frame, now));
+        self.frames.push((frame, now));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -37,17 +37,17 @@ impl Queue {
 
     /// Since when the head waits.
     pub(super) fn head_since(&self) -> Option<Instant> {
-        self.frames.front().map(|(_, since)| *since)
+        self.frames.head().map(|(_, since)| *since)
     }
 
     /// Puts the next bytes to write into `slices`, in order; says how many slices that filled.
-    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+    pub(super) fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut begin = self.head_written;
-        for (slice, (frame, _)) in slices.iter_mut().zip(&self.frames) {
+        for (slice, (frame, _)) in slices.iter_mut().zip(self.frames.iter()) {
             *slice = IoSlice::new(&frame[begin..]);
             begin = 0;
         }
-        self.frames.len().min(MAX_SLICES)
+        self.frames.len().min(slices.len())
     }
 
     /// Takes note that the first `written` bytes have gone; says how many frames that completed.
@@ -55,9 +55,9 @@ impl Queue {
         self.bytes -= written;
         self.head_written += written;
         let mut completed = 0;
-        while let Some((head, _)) = self.frames.front().filter(|(head, _)| self.head_written >= head.len()) {
+        while let Some((head, _)) = self.frames.head().filter(|(head, _)| self.head_written >= head.len()) {
             self.head_written -= head.len();
-            self.frames.pop_front();
+            self.frames.pop();
             completed += 1;
         }
         completed
@@ -66,10 +66,10 @@ impl Queue {
     /// Drops every frame of which no byte has gone; says how many that were. A frame once begun must be finished:
     /// its reader would take whatever came next for the rest of it.
     pub(super) fn drop_unbegun(&mut self) -> u64 {
-        let keep = usize::from(self.head_written > 0);
-        let dropped = self.frames.len().saturating_sub(keep);
-        self.frames.truncate(keep);
-        self.bytes = self.frames.front().map_or(0, |(head, _)| head.len() - self.head_written);
+        let begun = if self.head_written > 0 { self.frames.pop() } else { None };
+        let dropped = std::mem::take(&mut self.frames).len();
+        self.bytes = begun.as_ref().map_or(0, |(head, _)| head.len() - self.head_written);
+        begun.into_iter().for_each(|head| self.frames.push(head));
         dropped as u64
     }
 

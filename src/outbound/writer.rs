@@ -260,9 +260,8 @@ impl Writer {
     fn drain(&mut self, now: Instant) {
         let Some(socket) = self.socket.as_deref() else { return };
         while !self.queue.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let filled = self.queue.fill(&mut slices);
-            match socket.send(&slices[..filled]) {
+            let is_one = self.queue.len() == 1;
+            match if is_one { send::<1>(socket, &self.queue) } else { send::<MAX_SLICES>(socket, &self.queue) } {
                 Ok(written) => {
                     self.sent.bytes += written as u64;
                     let frames = self.queue.advance(written);
@@ -318,4 +317,12 @@ impl Writer {
             Phase::Dead => None,
         }
     }
+}
+
+/// Not inlined: whoever sends one frame, as an answer or a ping, has no room on its stack for the slices of many.
+#[inline(never)]
+fn send<const SLICES: usize>(socket: &Socket, queue: &Queue) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let filled = queue.fill(&mut slices);
+    socket.send(&slices[..filled])
 }

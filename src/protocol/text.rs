@@ -4,5 +4,5 @@ use serde::Deserialize;
 use std::borrow::Cow;
 
 /// A JSON string, borrowed from the frame when it has no escapes (serde borrows no `Cow` inside an `Option`).
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 /// All accounts that somebody has reason to remember.
 #[derive(Default)]
 pub(super) struct Accounts {
-    entries: HashMap<Account, Entry>,
+    /// Boxed, as such a table is up to twice as large as what is in it.
+    entries: HashMap<Account, Box<Entry>>,
     connected: usize,
     /// Accounts without a connection that still count as online, and until when.
     departing: BTreeSet<(Instant, Account)>,

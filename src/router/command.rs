@@ -7,6 +7,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::message::{Account, FrameId, Presence, Recipients, Room};
 use crate::protocol::wire::Bytes;
 use crate::record::{ConnectionId, ConnectionInfo};
+use crate::threads::Reply;
 use crate::threads::channel::Sender;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ pub(crate) enum Control {
     Register {
         registration: Box<Registration>,
         outbound: Arc<Outbound>,
-        reply: Sender<Result<Key, Refusal>>,
+        reply: Reply<Result<Key, Refusal>>,
     },
     /// `commands` is how many the connection handed over in its life: those still in the data inbox count as its own.
     Unregister {

@@ -263,7 +263,7 @@ impl Core {
                     self.deliveries.take_place(key.slot);
                 }
                 self.send_now();
-                answer(&reply, registered);
+                reply.send(registered);
             }
             Control::Unregister { key, commands } => {
                 self.state.unregister(key, commands, clock::now(), &mut self.effects);
@@ -329,7 +329,8 @@ impl Core {
                 Effect::Close { to, reason } => self.close(to, reason),
                 Effect::Announce { account, online } => self.announce(account, online),
                 Effect::Forget { slot } => {
-                    self.deliveries.forget(slot);
+                    // It has left before its turn came.
+                    self.metrics.frames_dropped.add(self.deliveries.forget(slot) as u64);
                     self.outbounds[slot as usize] = None;
                 }
             }
@@ -362,11 +363,12 @@ impl Core {
     }
 
     fn send(&mut self, slot: Slot) -> Result<(), CloseReason> {
-        let frames = self.deliveries.frames(slot);
+        let frames = self.deliveries.take(slot);
         match &self.outbounds[slot as usize] {
-            Some(outbound) if !frames.is_empty() => outbound.push(frames.drain(..)),
-            _ => {
-                frames.clear();
+            Some(outbound) if !frames.is_empty() => outbound.push(frames),
+            Some(_) => Ok(()),
+            None => {
+                self.metrics.frames_dropped.add(frames.len() as u64);
                 Ok(())
             }
         }

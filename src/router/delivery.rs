@@ -5,6 +5,7 @@
 //! there, but its recipients are then sent to a few at a time, with everybody else's messages in between.
 
 use super::command::Slot;
+use crate::outbound::Fifo;
 use crate::protocol::wire::Bytes;
 use std::collections::VecDeque;
 
@@ -28,8 +29,7 @@ pub(super) struct Deliveries {
 /// What waits for one connection.
 #[derive(Default)]
 struct Waiting {
-    /// In order. Its capacity serves again.
-    frames: Vec<Bytes>,
+    frames: Fifo<Bytes>,
     /// Whether it is on the list of that name.
     prompt: bool,
     wide: bool,
@@ -43,15 +43,16 @@ impl Deliveries {
         self.forget(slot);
     }
 
-    /// Nothing is sent to this place any more.
-    pub(super) fn forget(&mut self, slot: Slot) {
-        self.waiting[slot as usize].frames.clear();
+    /// Nothing is sent to this place any more; says how much would have been.
+    pub(super) fn forget(&mut self, slot: Slot) -> usize {
+        let forgotten = self.take(slot);
+        forgotten.len()
     }
 
     /// Frames for a connection, behind those that wait for it already.
     pub(super) fn put(&mut self, to: Slot, frames: impl IntoIterator<Item = Bytes>, urgency: Urgency) {
         let waiting = &mut self.waiting[to as usize];
-        waiting.frames.extend(frames);
+        frames.into_iter().for_each(|frame| waiting.frames.push(frame));
         match urgency {
             Urgency::Prompt if !std::mem::replace(&mut waiting.prompt, true) => self.prompt.push(to),
             Urgency::Wide if !std::mem::replace(&mut waiting.wide, true) => self.wide.push_back(to),
@@ -76,8 +77,8 @@ impl Deliveries {
     }
 
     /// All that waits for a connection, in order.
-    pub(super) fn frames(&mut self, to: Slot) -> &mut Vec<Bytes> {
-        &mut self.waiting[to as usize].frames
+    pub(super) fn take(&mut self, to: Slot) -> Fifo<Bytes> {
+        std::mem::take(&mut self.waiting[to as usize].frames)
     }
 
     /// How many are to be sent to before anything else is done.
@@ -97,7 +98,7 @@ mod tests {
     use crate::protocol::wire::text_frame;
 
     fn taken(deliveries: &mut Deliveries, slot: Slot) -> Vec<Bytes> {
-        deliveries.frames(slot).drain(..).collect()
+        deliveries.take(slot).into_iter().collect()
     }
 
     #[test]

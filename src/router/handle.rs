@@ -23,7 +23,10 @@ use std::time::Duration;
 /// It waits 5 s for room and 5 s for the answer, then it is [`SendError::Busy`]; on a server that has stopped it is
 /// [`SendError::Stopped`].
 #[derive(Clone)]
-pub struct Handle {
+pub struct Handle(Arc<Parts>);
+
+/// Shared by all handles, of which each connection has one.
+struct Parts {
     router: Router,
     flusher: Arc<Flusher>,
     metrics: Arc<Metrics>,
@@ -39,7 +42,7 @@ impl Handle {
         records: Arc<Records>,
         fate: Arc<Fate>,
     ) -> Self {
-        Self { router, flusher, metrics, records, fate }
+        Self(Arc::new(Parts { router, flusher, metrics, records, fate }))
     }
 
     /// Sends a message to accounts, rooms, everybody or one connection; says whom it reached.
@@ -47,7 +50,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn send(&self, to: impl Into<Target>, push: &Push) -> Result<Reach, SendError> {
-        self.router.submit(to.into(), push.frame().clone())?.wait()
+        self.0.router.submit(to.into(), push.frame().clone())?.wait()
     }
 
     /// Sends a message of the program's own protocol ([`Protocol::Raw`](crate::Protocol)); says whom it reached.
@@ -55,13 +58,13 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn send_raw(&self, to: impl Into<Target>, frame: Frame<'_>) -> Result<Reach, SendError> {
-        self.router.submit(to.into(), frame.encode())?.wait()
+        self.0.router.submit(to.into(), frame.encode())?.wait()
     }
 
     /// [`Handle::send`] in two steps: an error here means that nothing was sent.
     #[cfg(feature = "admin")]
     pub(crate) fn submit(&self, to: Target, push: &Push) -> Result<Pending, SendError> {
-        self.router.submit(to, push.frame().clone())
+        self.0.router.submit(to, push.frame().clone())
     }
 
     /// Ends connections with a reason; says how many. What was sent to them before still goes out before the Close if
@@ -70,7 +73,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn disconnect(&self, target: impl Into<Target>, reason: CloseReason) -> Result<usize, SendError> {
-        self.router.disconnect(target.into(), reason)
+        self.0.router.disconnect(target.into(), reason)
     }
 
     /// Puts an account into a room: its connections, and those it opens later. False when it was in it already.
@@ -78,7 +81,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above; [`SendError::Full`] when there is no room for another membership.
     pub fn join(&self, account: Account, room: Room) -> Result<bool, SendError> {
-        self.router.ask(move |state| state.join_account(&account, &room))?
+        self.0.router.ask(move |state| state.join_account(&account, &room))?
     }
 
     /// Takes an account, and each of its connections, out of a room. False when it had not been put into it.
@@ -86,13 +89,13 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn leave(&self, account: Account, room: Room) -> Result<bool, SendError> {
-        self.router.ask(move |state| state.leave_account(&account, &room))
+        self.0.router.ask(move |state| state.leave_account(&account, &room))
     }
 
     /// [`Handle::join`] for many accounts in one round trip; says how many were not in the room before.
     #[cfg(feature = "admin")]
     pub(crate) fn join_all(&self, accounts: Vec<Account>, room: Room) -> Result<usize, SendError> {
-        self.router.ask(move |state| {
+        self.0.router.ask(move |state| {
             let join = |joined, account: &Account| Ok(joined + usize::from(state.join_account(account, &room)?));
             accounts.iter().try_fold(0, join)
         })?
@@ -101,7 +104,7 @@ impl Handle {
     /// [`Handle::leave`] likewise; says how many were in it.
     #[cfg(feature = "admin")]
     pub(crate) fn leave_all(&self, accounts: Vec<Account>, room: Room) -> Result<usize, SendError> {
-        self.router.ask(move |state| accounts.iter().filter(|account| state.leave_account(account, &room)).count())
+        self.0.router.ask(move |state| accounts.iter().filter(|account| state.leave_account(account, &room)).count())
     }
 
     /// Who of these is online, in the order asked.
@@ -109,7 +112,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn presence(&self, accounts: Vec<Account>) -> Result<Vec<Presence>, SendError> {
-        self.router.ask(move |state| state.presence(&accounts))
+        self.0.router.ask(move |state| state.presence(&accounts))
     }
 
     /// The connections of an account, oldest first.
@@ -117,7 +120,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn connections(&self, account: Account) -> Result<Vec<ConnectionInfo>, SendError> {
-        self.router.ask(move |state| state.connections_of(&account))
+        self.0.router.ask(move |state| state.connections_of(&account))
     }
 
     /// What is known of an account; one that nobody has heard of is offline.
@@ -125,7 +128,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn account(&self, account: Account) -> Result<AccountInfo, SendError> {
-        self.router.ask(move |state| state.account_info(&account))
+        self.0.router.ask(move |state| state.account_info(&account))
     }
 
     /// A connection that is there and not closing.
@@ -133,7 +136,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionDetail>, SendError> {
-        self.router.ask(move |state| state.connection_detail(&id))
+        self.0.router.ask(move |state| state.connection_detail(&id))
     }
 
     /// Accounts that are online or were put into a room, in the order of their names' bytes: the first `limit` of those
@@ -142,7 +145,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn accounts(&self, after: Option<Account>, limit: usize) -> Result<Vec<Presence>, SendError> {
-        self.router.ask(move |state| state.accounts(after.as_ref(), limit))
+        self.0.router.ask(move |state| state.accounts(after.as_ref(), limit))
     }
 
     /// Rooms that a connection is in, a page at a time as [`Handle::accounts`].
@@ -150,7 +153,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn rooms(&self, after: Option<Room>, limit: usize) -> Result<Vec<RoomInfo>, SendError> {
-        self.router.ask(move |state| state.rooms(after.as_ref(), limit))
+        self.0.router.ask(move |state| state.rooms(after.as_ref(), limit))
     }
 
     /// The accounts in a room, each with how many of its connections are in it, a page at a time as
@@ -159,7 +162,7 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn members(&self, room: Room, after: Option<Account>, limit: usize) -> Result<Vec<Presence>, SendError> {
-        self.router.ask(move |state| state.members(&room, after.as_ref(), limit))
+        self.0.router.ask(move |state| state.members(&room, after.as_ref(), limit))
     }
 
     /// Asks the router whether it is there, with this much patience.
@@ -167,7 +170,7 @@ impl Handle {
     /// # Errors
     /// [`SendError::Busy`] when it did not answer in time, [`SendError::Stopped`] when it is gone.
     pub fn ping(&self, within: Duration) -> Result<(), SendError> {
-        self.router.ask_within(within, |_| ())
+        self.0.router.ask_within(within, |_| ())
     }
 
     /// How many there are, and what was counted since the start.
@@ -175,13 +178,13 @@ impl Handle {
     /// # Errors
     /// [`SendError`], see above.
     pub fn counts(&self) -> Result<Counts, SendError> {
-        let Population { connections, accounts, rooms } = self.router.ask(|state| state.population())?;
-        let metrics = &self.metrics;
+        let Population { connections, accounts, rooms } = self.0.router.ask(|state| state.population())?;
+        let metrics = &self.0.metrics;
         Ok(Counts {
             connections,
             accounts,
             rooms,
-            queued_bytes: self.flusher.queued_bytes(),
+            queued_bytes: self.0.flusher.queued_bytes(),
             accepted: metrics.accepted.get(),
             refused: metrics.refused.total(),
             opened: metrics.opened.get(),
@@ -199,31 +202,31 @@ impl Handle {
     /// All connections that are there and how they are, the oldest first. Does not ask the router, and does not wait.
     #[must_use]
     pub fn open_connections(&self) -> Vec<OpenConnection> {
-        self.records.look(|_| true)
+        self.0.records.look(|_| true)
     }
 
     /// Those of them that are wanted; the others are not looked at.
     #[cfg(feature = "admin")]
     pub(crate) fn wanted_connections(&self, wanted: impl Fn(&ConnectionInfo) -> bool) -> Vec<OpenConnection> {
-        self.records.look(wanted)
+        self.0.records.look(wanted)
     }
 
     /// The last connections that ended ([`Config::closed_connections`](crate::Config) says how many are kept), each with
     /// its number, the newest first. Does not ask the router, and does not wait.
     #[must_use]
     pub fn closed_connections(&self, filter: &EndFilter) -> Vec<(u64, ClosedConnection)> {
-        self.records.find_closed(filter)
+        self.0.records.find_closed(filter)
     }
 
     /// The last 1,000 attempts to connect that were refused, likewise.
     #[must_use]
     pub fn refused_attempts(&self, filter: &EndFilter) -> Vec<(u64, RefusedAttempt)> {
-        self.records.find_refused(filter)
+        self.0.records.find_refused(filter)
     }
 
     /// Asks the server to stop: [`Server::wait`](crate::Server::wait) returns, and its owner shuts it down. Does not wait.
     pub fn stop(&self) {
-        self.fate.decide(Ok(()));
+        self.0.fate.decide(Ok(()));
     }
 }
 

@@ -41,6 +41,7 @@ use crate::protocol::close::CloseReason;
 use crate::protocol::wire::Bytes;
 use crate::threads::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use crate::threads::parker::{Parker, Unparker};
+use crate::threads::reply;
 use command::{Command, Control, Data, Key, Registration};
 use run::{Seat, answer};
 use state::State;
@@ -114,7 +115,7 @@ impl Router {
         outbound: Arc<Outbound>,
         deadline: Instant,
     ) -> Result<Key, Refusal> {
-        let (reply, registered) = bounded(1);
+        let (reply, registered) = reply();
         let overloaded = || Refusal::unavailable("the server is overloaded", PATIENCE);
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
@@ -124,7 +125,7 @@ impl Router {
         played::turns();
         // Once asked, its word is final: the router never blocks, and whoever gave up waiting would leave behind a
         // registered connection that no thread serves.
-        registered.recv().map_err(|_| overloaded())?
+        registered.wait().ok_or_else(overloaded)?
     }
 
     /// Hands over what one recv brought. Waits for room, 5 s at most.

@@ -258,7 +258,7 @@ fn what_waits_in_the_control_inbox_comes_before_all_data() {
         let (mut pushes, mut registered) = (Vec::new(), None);
         let scene = Scene::new(work, |router| {
             pushes = (0..INBOX).map(|_| router.submit(Target::All, wire::text_frame("push")).unwrap()).collect();
-            let (client, (reply, answer)) = (Client::new(router, 1, "a"), bounded(1));
+            let (client, (reply, answer)) = (Client::new(router, 1, "a"), reply());
             let (registration, outbound) = (client.registration(), Arc::clone(&client.outbound));
             router.control.send(Control::Register { registration, outbound, reply }).unwrap();
             registered = Some((client, answer));

@@ -25,7 +25,8 @@ use std::time::Instant;
 /// Everything the router knows.
 pub(crate) struct State {
     config: Arc<Config>,
-    connections: Vec<Option<Connection>>,
+    /// Boxed, as the table grows by doubling.
+    connections: Vec<Option<Box<Connection>>>,
     free: Vec<Slot>,
     by_id: HashMap<ConnectionId, Slot>,
     accounts: Accounts,
@@ -270,7 +271,7 @@ impl State {
                 slots.into_iter().collect()
             }
             Target::All => {
-                let attached = |connection: &Option<Connection>| connection.as_ref().is_some_and(|c| c.attached);
+                let attached = |connection: &Option<Box<Connection>>| connection.as_ref().is_some_and(|c| c.attached);
                 (0..)
                     .zip(&self.connections)
                     .filter(|(_, connection)| attached(connection))
@@ -308,7 +309,7 @@ impl State {
             // Threads run out long before numbers do.
             Slot::try_from(self.connections.len() - 1).unwrap_or(Slot::MAX)
         });
-        self.connections[slot as usize] = Some(connection);
+        self.connections[slot as usize] = Some(Box::new(connection));
         self.by_id.insert(id, slot);
         slot
     }
@@ -332,11 +333,11 @@ impl State {
     }
 
     fn connection(&mut self, key: Key) -> Option<&mut Connection> {
-        self.connections.get_mut(key.slot as usize)?.as_mut().filter(|connection| connection.serial == key.serial)
+        self.connections.get_mut(key.slot as usize)?.as_deref_mut().filter(|connection| connection.serial == key.serial)
     }
 
     fn at(&self, slot: Slot) -> Option<&Connection> {
-        self.connections.get(slot as usize)?.as_ref()
+        self.connections.get(slot as usize)?.as_deref()
     }
 
     fn account(&self, slot: Slot) -> Option<&Account> {

@@ -7,7 +7,12 @@ pub(crate) mod channel;
 #[cfg(heartwire_model)]
 pub(crate) mod model;
 pub(crate) mod parker;
+mod pool;
+mod reply;
 pub(crate) mod sync;
+
+pub(crate) use pool::{MAX_IDLE, Pool};
+pub(crate) use reply::{Reply, reply};
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -87,8 +92,12 @@ impl Crew {
         let mut roster = lock(&self.roster);
         let own = roster.running.remove(&id);
         let previous = std::mem::replace(&mut roster.ended, own);
-        self.changed.notify_all();
+        // Nobody waits for fewer threads than none.
+        let is_last = roster.running.is_empty();
         drop(roster);
+        if is_last {
+            self.changed.notify_all();
+        }
         join(previous);
     }
 }

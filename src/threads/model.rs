@@ -73,3 +73,41 @@ fn the_first_outcome_is_the_one_that_everybody_learns() {
         waiting.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), first));
     });
 }
+
+#[test]
+fn an_answer_is_given_once_or_never_and_whoever_waits_learns_which() {
+    check(3_000, || {
+        for answers in [true, false] {
+            let (reply, awaited) = reply();
+            let answering = thread::spawn(move || {
+                if answers {
+                    reply.send(7);
+                }
+            });
+            assert_eq!(awaited.wait(), answers.then_some(7));
+            answering.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_pool_does_every_job_and_its_threads_end_when_it_is_closed() {
+    check(3_000, || {
+        let (crew, pool) = (Arc::new(Crew::default()), Arc::new(Pool::default()));
+        let done = Arc::new(sync::atomic::AtomicUsize::new(0));
+        let starting = [(); 2].map(|()| {
+            let (crew, pool, done) = (Arc::clone(&crew), Arc::clone(&pool), Arc::clone(&done));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let done = Arc::clone(&done);
+                    let job = move || _ = done.fetch_add(1, sync::atomic::Ordering::SeqCst);
+                    pool.run(&crew, "one", STACK_BYTES, job).unwrap();
+                }
+            })
+        });
+        pool.close();
+        starting.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(crew.wait_until(Instant::now() + NEVER), 0);
+        assert_eq!(done.load(sync::atomic::Ordering::SeqCst), 4);
+    });
+}

@@ -99,9 +99,9 @@ fn bytes_in_fragments(size: Size) -> String {
         (0..count).map(|n| Client::open(scene.address, &format!("/ws?user_id=f{n}"), "")).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.json()["type"], "register"));
     let mut peers: Vec<_> = clients.into_iter().map(|client| Attacker::adopt(client.socket.into_inner())).collect();
-    // Their stacks have grown as deep as they will.
+    // Their stacks grow as deep as they will: what one recv brings takes more room where it is much.
     let beat = json!({ "type": "heartbeat" }).to_string();
-    say_to_all(&mut peers, &[frame(TEXT, b" "), frame(FIN | CONTINUATION, beat.as_bytes())].concat(), 1);
+    say_to_all(&mut peers, &[frame(TEXT, &[b' '; 1_000]), frame(FIN | CONTINUATION, beat.as_bytes())].concat(), 1);
     let watch = scene.watch();
     let mut message = frame(TEXT, b"{");
     message.extend(frame(CONTINUATION, b" ").repeat(limit - beat.len()));

@@ -139,3 +139,10 @@ impl fmt::Display for Strain {
         write!(f, "CPU {cpu:.2} s of {elapsed:.1}, memory + {mib:.1} MiB, threads + {}", self.threads)
     }
 }
+
+/// How many threads of this process are in a handshake, or wait a moment for the next one.
+pub fn handshake_threads(pid: u32) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == "hw-handshake").count()
+}

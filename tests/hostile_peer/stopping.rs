@@ -1,6 +1,7 @@
 //! A stop in the middle of everything: who waits for something gets it, everybody is told, nothing is left.
 
 use crate::peer::{Addresses, Form, Heard, Peer};
+use crate::scene::handshake_threads;
 use crate::suite::{Figures, Row, Size};
 use crate::support::{PATIENCE, account, address, configured, dial, eventually, serve, upgrade_request};
 use crate::vitals::Vitals;
@@ -53,10 +54,8 @@ fn one_stop(count: usize) -> Duration {
     eventually("all are connected", || registered() == count + slow.len());
     fill_queues(&server, slow.len());
     // Last, for they have a deadline.
-    let threads = || Vitals::of(std::process::id()).threads;
-    let without = threads();
     let mut halves: Vec<TcpStream> = (0..20).map(|_| half_a_handshake(http)).collect();
-    eventually("each handshake has begun", || threads() >= without + halves.len());
+    eventually("each handshake has begun", || handshake_threads(std::process::id()) >= halves.len());
 
     let begun = Instant::now();
     let took = scope(|scope| {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -52,38 +52,86 @@ fn parse(text: &str) -> Result<ClientFrame<'_>, Fault<'_>> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Fault::Rule("a frame must be a JSON object"));
     }
-    serde_json::from_str::<Fields<'_>>(text).map_err(Fault::Json)?.into_frame()
+    let mut fields = Fields::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(&mut fields).and_then(|()| json.end()).map_err(Fault::Json)?;
+    fields.into_frame()
 }
 
 /// Every field that any client frame has, flat: an enum tagged by `type` would buffer the frame and recurse into it.
 ///
-/// What is optional may also be null, which clients write for "none"; only in `content` does null mean itself.
-#[derive(Deserialize)]
+/// They are filled where they lie. A derived visitor would return them, through frames on the stack each of which has room
+/// for all of them, and what a connection that only beats keeps resident is the deepest its stack ever was.
+#[derive(Default)]
 struct Fields<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Text<'a>,
-    #[serde(borrow)]
+    kind: Option<Text<'a>>,
     id: Option<Text<'a>>,
     to: Option<AccountList>,
-    #[serde(borrow)]
     room: Option<Text<'a>>,
-    #[serde(default, borrow, deserialize_with = "present")]
     content: Option<&'a RawValue>,
     next_ms: Option<u64>,
     background: Option<bool>,
     accounts: Option<AccountList>,
     watch: Option<bool>,
-    #[serde(borrow)]
     token: Option<Text<'a>>,
 }
 
+/// What they are called in a frame.
+const NAMES: [&str; 10] =
+    ["type", "id", "to", "room", "content", "next_ms", "background", "accounts", "watch", "token"];
+
+impl<'a> Visitor<'a> for &mut Fields<'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    /// What is optional may also be null, which clients write for "none"; only in `content` does null mean itself.
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        let mut seen = [false; NAMES.len()];
+        while let Some(Text(key)) = map.next_key()? {
+            let Some(number) = NAMES.iter().position(|name| *name == key) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let name = NAMES[number];
+            if std::mem::replace(&mut seen[number], true) {
+                return Err(Error::duplicate_field(name));
+            }
+            match name {
+                "type" => self.kind = Some(map.next_value()?),
+                "id" => fill(&mut self.id, &mut map)?,
+                "to" => fill(&mut self.to, &mut map)?,
+                "room" => fill(&mut self.room, &mut map)?,
+                "content" => self.content = Some(map.next_value()?),
+                "next_ms" => fill(&mut self.next_ms, &mut map)?,
+                "background" => fill(&mut self.background, &mut map)?,
+                "accounts" => fill(&mut self.accounts, &mut map)?,
+                "watch" => fill(&mut self.watch, &mut map)?,
+                _ => fill(&mut self.token, &mut map)?,
+            }
+        }
+        if self.kind.is_some() { Ok(()) } else { Err(Error::missing_field("type")) }
+    }
+}
+
+/// Not inlined: what the deserialization of one field needs is not to lie beside that of the others.
+#[inline(never)]
+fn fill<'a, T: Deserialize<'a>, M: MapAccess<'a>>(field: &mut Option<T>, map: &mut M) -> Result<(), M::Error> {
+    *field = map.next_value()?;
+    Ok(())
+}
+
 impl<'a> Fields<'a> {
+    #[inline(never)]
     fn into_frame(self) -> Result<ClientFrame<'a>, Fault<'a>> {
         let id = self.id.map(|Text(id)| FrameId::new(&id)).transpose()?;
         let room = self.room.map(|Text(room)| Room::new(&room)).transpose()?;
         let content = self.content.ok_or(Fault::Rule("`content` is missing"));
         let room_needed = Fault::Rule("`room` is missing");
-        match &*self.kind.0 {
+        let Text(kind) = self.kind.unwrap_or_default();
+        match &*kind {
             "heartbeat" if self.next_ms == Some(0) => Err(Fault::Rule("`next_ms` must not be 0")),
             "heartbeat" => {
                 let (next, background) = (self.next_ms.map(Duration::from_millis), self.background);
@@ -102,7 +150,7 @@ impl<'a> Fields<'a> {
                 Ok(ClientFrame::Token { token: Secret(token), id })
             }
             "hello" => Err(Fault::Rule("`hello` is not needed here: this connection has its account")),
-            _ => Err(Fault::UnknownType(self.kind.0)),
+            _ => Err(Fault::UnknownType(kind)),
         }
     }
 }
@@ -176,7 +224,7 @@ impl<'de> Visitor<'de> for AccountVisitor {
 
     /// Keeps nothing of a repetition, so that memory is bounded by the distinct accounts and not by the array.
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<AccountList, A::Error> {
-        let (mut accounts, mut seen) = (Vec::<Account>::new(), HashSet::new());
+        let (mut accounts, mut seen) = (Vec::<Account>::new(), BTreeSet::new());
         while let Some(Text(name)) = array.next_element()? {
             let is_known = if accounts.len() < FEW_ACCOUNTS {
                 accounts.iter().any(|account| account.as_str() == name)
@@ -196,11 +244,6 @@ impl<'de> Visitor<'de> for AccountVisitor {
         }
         Ok(AccountList(accounts))
     }
-}
-
-/// Reads `null` as a value, where an `Option` by itself would read it as absence.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Looks for the first `id` of an object and leaves it here, whatever follows it.

@@ -124,6 +124,10 @@ impl<T> Receiver<T> {
         Some(lock(&self.0.state).capacity)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub(crate) fn len(&self) -> usize {
         lock(&self.0.state).values.len()
     }
