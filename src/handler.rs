@@ -112,8 +112,8 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// How long the thread that tells of presence rests behind the last change. Where many come and go, the router then wakes
-/// it once for all of them.
+/// How long the thread that tells of presence rests behind the last change: where many come and go, it is then woken
+/// once for all of them.
 const REST: Duration = Duration::from_millis(5);
 
 /// The thread that tells a handler who has come and who has gone, until the router ends. A panic costs one change.

@@ -153,8 +153,8 @@ fn open(accepted: &Accepted, claim: &mut Claim, shared: &Arc<Shared>) -> Result<
     })
 }
 
-/// Starts the connection's thread, registers the connection, and hands it over. The thread comes first, so that a refused
-/// one is still a 503; and it waits, so that what registering needs of stack and heap is not its own.
+/// Starts the connection's thread, registers the connection, and hands it over. The thread comes first, so that a
+/// refused one is still a 503; and it waits, so that what registering needs of stack and heap is not its own.
 fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
     let (client, greeting) = (admitted.client, admitted.greeting.clone());
     let claim = Claim { address: client, account: Some(admitted.identity.account.clone()) };

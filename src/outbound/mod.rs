@@ -106,8 +106,8 @@ impl Outbound {
     }
 
     /// Ends the connection with these last bytes instead of a Close of ours: the reply to the peer's Close, or a response
-    /// that lets nobody in. Without effect when a reason was chosen before. Only the reader's thread calls it, which then
-    /// waits for its peer: what the kernel took at once concerns the flusher no more.
+    /// that lets nobody in. Without effect when a reason was chosen before. Only the reader's thread calls it, which
+    /// then waits for its peer: what the kernel took at once concerns the flusher no more.
     pub(crate) fn close_with(self: &Arc<Self>, reason: CloseReason, last: Bytes) {
         let close = |writer: &mut Writer, now| {
             writer.close_with(reason, last, Waiting::Drop, self.flusher.bounds(), now);

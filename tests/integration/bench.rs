@@ -95,7 +95,7 @@ fn a_number_of_messages_is_kept_to_exactly() {
     for arguments in
         ["relay --connections 4 --threads 2", "open-loop --connections 4 --rate 1000", "fanout --members 3"]
     {
-        let (figures, _) = measured(run(arguments, &["--messages", "101", "--warm-up", "0s", "--duration", "1h"]));
+        let (figures, _) = measured(run(arguments, &["--messages", "101", "--warm-up", "0s", "--duration", "2m"]));
         let recipients = if arguments.starts_with("fanout") { 3 } else { 1 };
         assert_eq!((&figures["sent"], &figures["delivered"]), (&101.into(), &(101 * recipients).into()), "{arguments}");
     }
@@ -203,28 +203,32 @@ fn what_does_not_arrive_is_lost() {
     assert!(number(&figures, "delivered") > 1.0, "the other pairs play on");
 }
 
-/// How long a server was stopped shows in the latency of all that was due meanwhile, not of one message.
+/// How long either side stood still shows in the latency of all that was due meanwhile, not of one message.
 #[test]
-fn a_schedule_goes_on_while_the_server_stands_still() {
-    let mut server = Process::start(serve_command(&["--rate", "0"]));
-    let address = server.address();
-    let arguments = format!("open-loop --connections 4 --rate 400 --messages 800 --url ws://{address}/ws");
-    let bench = run(&arguments, &["--warm-up", "0s", "--duration", "1h"]).spawn().unwrap();
-    let mut listener = Client::open(address, "/ws?user_id=u0", "");
-    // The second frame, behind `register`, is a message to the other connection of this account.
-    (0..2).for_each(|_| _ = listener.json());
-    server.signal(Signal::STOP);
-    thread::sleep(Duration::from_secs(1));
-    server.signal(Signal::CONT);
-    let output = bench.wait_with_output().unwrap();
-    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&figures["sent"], &figures["delivered"]), (&800.into(), &800.into()));
-    assert!(number(&figures, "latency_us/p90") > 200_000.0, "half of all were due while it stood still: {figures}");
+fn a_schedule_goes_on_whoever_stands_still() {
+    for is_server in [true, false] {
+        let mut server = Process::start(serve_command(&["--rate", "0"]));
+        let address = server.address();
+        let arguments = format!("open-loop --connections 4 --rate 400 --messages 800 --url ws://{address}/ws");
+        let bench = run(&arguments, &["--warm-up", "0s", "--duration", "2m"]).spawn().unwrap();
+        let mut listener = Client::open(address, "/ws?user_id=u0", "");
+        // The second frame, behind `register`, is a message to the other connection of this account.
+        (0..2).for_each(|_| _ = listener.json());
+        let process = if is_server { Pid::from_raw(server.id() as i32).unwrap() } else { Pid::from_child(&bench) };
+        kill_process(process, Signal::STOP).unwrap();
+        thread::sleep(Duration::from_secs(1));
+        kill_process(process, Signal::CONT).unwrap();
+        let output = bench.wait_with_output().unwrap();
+        let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&figures["sent"], &figures["delivered"]), (&800.into(), &800.into()));
+        assert!(number(&figures, "latency_us/p90") > 200_000.0, "half of all were due meanwhile: {figures}");
+        assert!(is_server || figures["client"]["bottleneck"] == true, "{figures}");
+    }
 }
 
-/// A run of an hour against this server, which has seen some of it already.
+/// A run of minutes against this server, which has seen some of it already.
 fn endless(server: &Server, flags: &[&str]) -> Child {
-    let arguments = format!("relay --connections 4 --warm-up 0s --duration 1h --url {}", url(server));
+    let arguments = format!("relay --connections 4 --warm-up 0s --duration 2m --url {}", url(server));
     let child = run(&arguments, flags).spawn().unwrap();
     eventually("messages flow", || server.handle().counts().unwrap().messages_received > 20);
     child
@@ -240,7 +244,7 @@ fn a_signal_ends_it_and_what_was_measured_is_printed() {
         assert_eq!(output.status.code(), Some(130));
         let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&figures["interrupted"], &figures["lost"]), (&true.into(), &0.into()));
-        assert!(number(&figures, "delivered") > 0.0 && number(&figures, "seconds") < 3_000.0, "{figures}");
+        assert!(number(&figures, "delivered") > 0.0, "{figures}");
     }
 }
 
@@ -248,7 +252,7 @@ fn a_signal_ends_it_and_what_was_measured_is_printed() {
 fn a_room_does_not_wait_for_one_that_is_gone() {
     let server = serve(configured(unlimited));
     let arguments = format!("fanout --members 3 --window 2 --url {}", url(&server));
-    let child = run(&arguments, &["--warm-up", "0s", "--duration", "1h"]).spawn().unwrap();
+    let child = run(&arguments, &["--warm-up", "0s", "--duration", "2m"]).spawn().unwrap();
     let received = || server.handle().counts().unwrap().messages_received;
     eventually("messages flow", || received() > 20);
     server.handle().disconnect(account("u2"), CloseReason::new(CloseKind::Disconnected, "enough")).unwrap();
@@ -278,7 +282,7 @@ fn a_server_that_closes_everybody_ends_it() {
 #[cfg(target_os = "linux")]
 fn the_server_ends_with_the_bench() {
     for signal in [Signal::KILL, Signal::INT] {
-        let mut bench = run("idle --connections 2", &["--duration", "1h"]).spawn().unwrap();
+        let mut bench = run("idle --connections 2", &["--duration", "2m"]).spawn().unwrap();
         let mut server = None;
         eventually("there is a server", || {
             server = child_of(bench.id());

@@ -60,8 +60,8 @@ fn parse(text: &str) -> Result<ClientFrame<'_>, Fault<'_>> {
 
 /// Every field that any client frame has, flat: an enum tagged by `type` would buffer the frame and recurse into it.
 ///
-/// They are filled where they lie. A derived visitor would return them, through frames on the stack each of which has room
-/// for all of them, and what a connection that only beats keeps resident is the deepest its stack ever was.
+/// They are filled where they lie. A derived visitor would return them, through frames on the stack each of which has
+/// room for all of them, and what a connection that only beats keeps resident is the deepest its stack ever was.
 #[derive(Default)]
 struct Fields<'a> {
     kind: Option<Text<'a>>,

@@ -5,7 +5,6 @@ use crate::threads::lock;
 use crate::threads::sync::{Condvar, Mutex, MutexGuard};
 use crossbeam_channel::{SendError, TrySendError};
 use std::collections::VecDeque;
-use std::iter;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -130,15 +129,6 @@ impl<T> Receiver<T> {
 
     pub(crate) fn len(&self) -> usize {
         lock(&self.0.state).values.len()
-    }
-}
-
-impl<'a, T> IntoIterator for &'a Receiver<T> {
-    type Item = T;
-    type IntoIter = Box<dyn Iterator<Item = T> + 'a>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        Box::new(iter::from_fn(|| self.recv().ok()))
     }
 }
 
