@@ -42,6 +42,7 @@ impl Shared {
         handler: impl Handler,
         router: Router,
         places: Arc<Places>,
+        crew: Arc<Crew>,
         fate: &Arc<Fate>,
     ) -> io::Result<Self> {
         let (metrics, records) = (Arc::default(), Arc::new(Records::new(config.closed_connections)));
@@ -60,7 +61,7 @@ impl Shared {
             router,
             handle,
             flusher,
-            crew: Arc::default(),
+            crew,
             metrics,
             records,
             ids: Arc::new(Ids::default()),

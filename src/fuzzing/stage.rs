@@ -40,7 +40,7 @@ impl Stage {
         let admission = Admission { max_connections: 8, max_handshakes: 8, limited_by: String::new(), remedy: None };
         let (router, inboxes, changes) = router::inboxes(&config, admission.max_connections, CHANGES);
         let places = Arc::new(Places::new(&admission, config.max_per_address));
-        let shared = Shared::new(config, handler, router, places, &Arc::default()).unwrap();
+        let shared = Shared::new(config, handler, router, places, Arc::default(), &Arc::default()).unwrap();
         played::install(Arc::clone(&shared.config), inboxes, Arc::clone(&shared.metrics));
         Self { shared: Arc::new(shared), _changes: changes }
     }

@@ -149,6 +149,8 @@ pub struct Admission {
     /// How many of them may be in their handshake, where nobody has authenticated them: a quarter, or 16
     /// where that is more.
     pub(crate) max_handshakes: usize,
+    /// Threads for all of them, those included that are about to end: into half of the margin, but no further.
+    pub(crate) max_threads: usize,
     /// The limit that is reached first.
     pub(crate) limited_by: String,
     /// How to raise it, where that is not by the configuration alone.
@@ -177,7 +179,7 @@ impl Admission {
 
 impl fmt::Display for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_connections, max_handshakes, limited_by, remedy } = self;
+        let Self { max_connections, max_handshakes, limited_by, remedy, .. } = self;
         write!(f, "at most {max_connections} connections, {max_handshakes} of them in their handshake")?;
         write!(f, ", limited by {limited_by}")?;
         match remedy {
@@ -223,6 +225,8 @@ pub(crate) fn admission(max: Option<usize>, budget: &Budget, fixed_threads: usiz
     Ok(Admission {
         max_connections,
         max_handshakes: (max_connections / 4).max(MIN_HANDSHAKES).min(max_connections).min(room - max_connections),
+        // Four fifths of the limit, and an eighth of that, are nine tenths.
+        max_threads: room + room / 8,
         limited_by: configured.map_or(budget.limited_by, |_| "max-connections").to_owned(),
         remedy: configured.is_none().then(|| budget.remedy.to_owned()),
     })

@@ -262,7 +262,13 @@ mod tests {
 
     #[test]
     fn places_are_given_back_and_a_closed_server_wakes_its_handshakes() {
-        let admission = Admission { max_connections: 3, max_handshakes: 2, limited_by: String::new(), remedy: None };
+        let admission = Admission {
+            max_connections: 3,
+            max_handshakes: 2,
+            max_threads: 9,
+            limited_by: String::new(),
+            remedy: None,
+        };
         let places = Arc::new(Places::new(&admission, Some(1)));
         let (socket, client) = pair(1 << 10);
         let socket = Arc::new(socket);
@@ -333,7 +339,13 @@ mod tests {
 
     /// An address may have one connection, and one more that the router does not know.
     fn places_for_one_handshake() -> Arc<Places> {
-        let admission = Admission { max_connections: 9, max_handshakes: 1, limited_by: String::new(), remedy: None };
+        let admission = Admission {
+            max_connections: 9,
+            max_handshakes: 1,
+            max_threads: 9,
+            limited_by: String::new(),
+            remedy: None,
+        };
         Arc::new(Places::new(&admission, Some(1)))
     }
 

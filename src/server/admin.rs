@@ -32,10 +32,12 @@ impl AdminSide {
         let admission = Admission {
             max_connections: requests,
             max_handshakes: requests,
+            max_threads: config.admin.listen.len() + 4 * requests,
             limited_by: "requests at once".into(),
             remedy: None,
         };
-        let (places, crew) = (Arc::new(Places::new(&admission, None)), Arc::default());
+        let (places, crew) =
+            (Arc::new(Places::new(&admission, None)), Arc::new(Crew::of_at_most(admission.max_threads)));
         let door = Door::Admin(Arc::new(Admin::new()), Arc::clone(&crew));
         let bind = |address: &SocketAddr| {
             let listener =

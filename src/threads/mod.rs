@@ -15,7 +15,7 @@ pub(crate) use pool::{MAX_IDLE, Pool};
 pub(crate) use reply::{Reply, reply};
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -32,26 +32,42 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// All threads of one server.
 ///
-/// A finished thread that nobody joined keeps its memory maps, so each thread, as it ends, joins the one that ended
-/// before it: at most one is ever left over, and no thread is needed that only joins others.
-#[derive(Default)]
+/// A finished thread that nobody joined keeps its memory maps, so each thread, as it ends, joins some that have ended before
+/// it: few are ever left over, and no thread is needed that only joins others. It joins those that are through, and waits
+/// for no other: one that waits for the next that waits for the next would end more slowly than others begin.
 pub(crate) struct Crew {
     roster: Mutex<Roster>,
     changed: Condvar,
+    most: usize,
 }
 
 #[derive(Default)]
 struct Roster {
     next: u64,
     running: HashMap<u64, JoinHandle<()>>,
-    ended: Option<JoinHandle<()>>,
+    /// Not joined yet.
+    ended: VecDeque<JoinHandle<()>>,
+}
+
+/// How many threads each joins that ends: one more than itself, so that there are ever fewer to join.
+const JOINS: usize = 2;
+
+impl Default for Crew {
+    fn default() -> Self {
+        Self::of_at_most(usize::MAX)
+    }
 }
 
 impl Crew {
+    /// One that starts no thread while so many run, or have ended and are not gone yet.
+    pub(crate) fn of_at_most(most: usize) -> Self {
+        Self { roster: Mutex::default(), changed: Condvar::new(), most }
+    }
+
     /// Starts a thread. A panic in `body` ends that thread only and is logged by it.
     ///
     /// # Errors
-    /// The system's, when it grants no further thread; `body` was dropped then.
+    /// The system's, when it grants no further thread, or that there are as many as there may be; `body` was dropped then.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         name: &str,
@@ -60,6 +76,10 @@ impl Crew {
     ) -> io::Result<()> {
         // Held across the spawn, so that the new thread finds itself on the roster even if it ends at once.
         let mut roster = lock(&self.roster);
+        if roster.running.len() + roster.ended.len() >= self.most {
+            // Beyond what a process bears it is not told so, but aborted.
+            return Err(io::Error::other("as many threads as this machine bears run, or are about to end"));
+        }
         let id = roster.next;
         let crew = Arc::clone(self);
         let thread = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(move || {
@@ -82,23 +102,39 @@ impl Crew {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             roster = self.changed.wait_timeout(roster, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let (running, ended) = (roster.running.len(), roster.ended.take());
+        let (running, ended) = (roster.running.len(), std::mem::take(&mut roster.ended));
         drop(roster);
-        join(ended);
+        ended.into_iter().for_each(join);
         running
     }
 
     fn leave(&self, id: u64) {
         let mut roster = lock(&self.roster);
+        let through = roster.through();
         let own = roster.running.remove(&id);
-        let previous = std::mem::replace(&mut roster.ended, own);
+        roster.ended.extend(own);
         // Nobody waits for fewer threads than none.
         let is_last = roster.running.is_empty();
         drop(roster);
         if is_last {
             self.changed.notify_all();
         }
-        join(previous);
+        through.into_iter().flatten().for_each(join);
+    }
+}
+
+impl Roster {
+    /// A few of those that have ended and will be gone in a moment.
+    fn through(&mut self) -> [Option<JoinHandle<()>>; JOINS] {
+        let mut next = || {
+            let first = self.ended.pop_front()?;
+            if first.is_finished() {
+                return Some(first);
+            }
+            self.ended.push_back(first);
+            None
+        };
+        [(); JOINS].map(|()| next())
     }
 }
 
@@ -114,11 +150,9 @@ impl Drop for Place {
     }
 }
 
-fn join(thread: Option<JoinHandle<()>>) {
-    if let Some(thread) = thread {
-        // The body's panic was caught and logged; at most the program's log has panicked after it.
-        let _ = thread.join();
-    }
+fn join(thread: JoinHandle<()>) {
+    // The body's panic was caught and logged; at most the program's log has panicked after it.
+    let _ = thread.join();
 }
 
 /// This thread, and those that it starts, no longer take the processor from the thread that wakes them (Linux `sched(7)`,
@@ -239,7 +273,56 @@ mod tests {
             crew.spawn("test-thread", 128 << 10, move || assert!(n % 2 == 0, "odd ones panic")).unwrap();
         }
         assert_eq!(crew.wait_until(Instant::now() + SOON), 0);
-        assert!(lock(&crew.roster).ended.is_none());
+        assert!(lock(&crew.roster).ended.is_empty());
+    }
+
+    /// Holds up its thread after the thread's work is done.
+    struct Late(crossbeam_channel::Receiver<()>);
+
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    thread_local! {
+        static LATE: std::cell::RefCell<Option<Late>> = const { std::cell::RefCell::new(None) };
+    }
+
+    #[test]
+    fn a_thread_that_is_long_in_ending_keeps_no_more_than_one_other() {
+        let crew = Arc::new(Crew::default());
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        crew.spawn("test-thread", 128 << 10, move || LATE.set(Some(Late(held)))).unwrap();
+        let deadline = Instant::now() + SOON;
+        for _ in 0..20 {
+            crew.spawn("test-thread", 128 << 10, || ()).unwrap();
+        }
+        let kept = || {
+            let roster = lock(&crew.roster);
+            roster.running.len() + roster.ended.iter().filter(|ended| !ended.is_finished()).count()
+        };
+        while kept() > 1 {
+            assert!(Instant::now() < deadline, "{} threads are kept", kept());
+            thread::yield_now();
+        }
+        drop(release);
+        assert_eq!(crew.wait_until(Instant::now() + SOON), 0);
+    }
+
+    #[test]
+    fn as_many_threads_as_there_may_be_are_those_that_are_not_gone_yet() {
+        let crew = Arc::new(Crew::of_at_most(2));
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        for _ in 0..2 {
+            let held = held.clone();
+            crew.spawn("test-thread", 128 << 10, move || _ = held.recv()).unwrap();
+        }
+        assert!(crew.spawn("test-thread", 128 << 10, || ()).unwrap_err().to_string().contains("as many threads"));
+        drop(release);
+        assert_eq!(crew.wait_until(Instant::now() + SOON), 0);
+        crew.spawn("test-thread", 128 << 10, || ()).unwrap();
+        assert_eq!(crew.wait_until(Instant::now() + SOON), 0);
     }
 
     #[test]
