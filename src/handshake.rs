@@ -64,7 +64,7 @@ pub(crate) fn run(accepted: &Accepted, transport: Transport, shared: &Arc<Shared
 }
 
 fn shake_hands(accepted: &Accepted, shared: &Arc<Shared>) {
-    // Whoever is refused keeps its place until this thread ends.
+    // Whoever is refused keeps its place until this is done.
     let mut claim = Claim::of(accepted.peer);
     let rejection = match open(accepted, &mut claim, shared) {
         Ok(admitted) => return start(admitted, accepted, shared),
@@ -167,7 +167,9 @@ fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
         }
     };
     let started = shared.crew.spawn("hw-connection", shared.config.stack_bytes, live).map_err(|error| {
-        log::error!("no thread for a connection: {error}");
+        if let Some(others) = shared.overload_log.open(clock::now()) {
+            log::error!("no thread for a connection, nor for {others} others: {error}");
+        }
         Refusal::unavailable("the server has no thread left", RETRY_AFTER)
     });
     match started.and_then(|()| newcomer.register()) {

@@ -49,6 +49,8 @@ const ADMIN_STACK_BYTES: usize = 1 << 20;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 
+/// How long a handshake's thread waits for another client.
+const NEXT_HANDSHAKE: Duration = Duration::from_secs(1);
 /// How long somebody who asks over HTTP waits for a place before being refused.
 #[cfg(feature = "admin")]
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -103,7 +105,7 @@ impl Listener {
             door,
             socket,
             wake: Wake::new()?,
-            pool: Arc::default(),
+            pool: Arc::new(Pool::new(NEXT_HANDSHAKE)),
             stopping: AtomicBool::new(false),
             places,
             refused_log: LogGate::default(),

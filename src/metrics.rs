@@ -57,7 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) frames_untold: Counter,
     pub(crate) presence_untold: Counter,
     pub(crate) pings_sent: Counter,
-    /// Batches and pushes that whoever brought them applied in the router's place.
+    /// Batches and pushes that threads which helped applied in the router's place.
     pub(crate) helped: Counter,
     /// From a ping to its answer.
     pub(crate) round_trip: Histogram,

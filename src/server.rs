@@ -192,7 +192,10 @@ impl Server {
         let tcp_addresses = addresses.split_off(config.listen.len());
         let config = Arc::new(config);
         let (router, inboxes, changes) = router::inboxes(&config, admission.max_connections, CHANGES);
-        let (fate, crew) = (Arc::new(Fate::default()), Arc::new(Crew::of_at_most(admission.max_threads)));
+        let (fate, crew) = (
+            Arc::new(Fate::default()),
+            Arc::new(Crew::of_at_most(admission.max_threads + listeners.len() * listener::THREADS)),
+        );
         let shared = Shared::new(Arc::clone(&config), handler, router, places, crew, &fate).map_err(Error::Start)?;
         // From here on a failure drops the server, which stops what has been started.
         let (current, core) = (Arc::new(Current::new(shared)), Arc::default());

@@ -129,7 +129,7 @@ fn counters(shared: &Shared) -> Vec<Family> {
         counter("heartwire_sent_bytes", "Bytes handed to the kernel", metrics.bytes_sent.get()),
         counter(
             "heartwire_router_helped",
-            "Batches that the thread that brought them applied in the router's place",
+            "Batches and pushes applied in the router's place by threads that helped",
             metrics.helped.get(),
         ),
         counter("heartwire_pings_sent", "Pings sent by the server", metrics.pings_sent.get()),

@@ -223,8 +223,9 @@ pub enum SingleBy {
 pub enum RouterWork {
     /// The router's thread does everything.
     Dedicated,
-    /// Whoever brings something for a few recipients while the router has nothing to do does its work, on its own thread:
-    /// that of the connection that sent a message, or of the program that pushes one. Order and guarantees are the same.
+    /// Whoever brings something does the router's work, as far as it is for few and nobody else is at it, on its own
+    /// thread: that of the connection that sent a message, or of the program that pushes or asks. Order and guarantees are
+    /// the same.
     Helped,
 }
 

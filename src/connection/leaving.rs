@@ -22,7 +22,7 @@ const AT_ONCE_BYTES: usize = 4 << 20;
 /// How long to wait before each further read.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers a client that does not come in, and sees to it that the answer is read. Runs on the client's own thread.
+/// Answers a client that does not come in, and sees to it that the answer is read. Runs on the handshake's thread.
 pub(crate) fn refuse(
     receiver: &mut Receiver,
     outbound: &Arc<Outbound>,

@@ -1,4 +1,4 @@
-//! The thread of one connection: it registers, reads until something ends it, and leaves.
+//! The thread of one connection, which is registered already: it reads until something ends it, and leaves.
 //!
 //! It only reads. Whatever is sent to its client, by whomever, goes through the connection's [`Outbound`], so this
 //! thread sleeps in `recv` until its client says something or one of its clocks is due.

@@ -37,7 +37,13 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(config: Config, handler: impl Handler) -> Self {
         let config = Arc::new(config);
-        let admission = Admission { max_connections: 8, max_handshakes: 8, limited_by: String::new(), remedy: None };
+        let admission = Admission {
+            max_connections: 8,
+            max_handshakes: 8,
+            max_threads: 64,
+            limited_by: String::new(),
+            remedy: None,
+        };
         let (router, inboxes, changes) = router::inboxes(&config, admission.max_connections, CHANGES);
         let places = Arc::new(Places::new(&admission, config.max_per_address));
         let shared = Shared::new(config, handler, router, places, Arc::default(), &Arc::default()).unwrap();

@@ -12,6 +12,7 @@ use crate::protocol::close::{CloseKind, CloseReason};
 use crate::protocol::format::Translator;
 use crate::protocol::message::Account;
 use crate::threads::channel::{Receiver, Sender};
+use crate::threads::sync::atomic::{Ordering, fence};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -129,7 +130,8 @@ impl Core {
     ///
     /// What ends the router's thread, be it a panic, is left to it.
     pub(super) fn help(&mut self) -> bool {
-        if self.ended.is_some() {
+        // A herd that comes or goes is the router's.
+        if self.ended.is_some() || self.inboxes.control.len() > OF_A_HELPER.batches {
             return true;
         }
         match catch_unwind(AssertUnwindSafe(|| self.help_out())) {
@@ -138,10 +140,7 @@ impl Core {
                 return !idle || wake.is_some_and(sooner);
             }
             Ok(ControlFlow::Break(())) => self.ended = Some(Ok(())),
-            Err(panic) => {
-                self.fail();
-                self.ended = Some(Err(panic));
-            }
+            Err(panic) => self.ended = Some(Err(panic)),
         }
         true
     }
@@ -160,6 +159,12 @@ impl Core {
         for outbound in self.outbounds.iter().flatten() {
             outbound.close(CloseKind::Internal.into(), Waiting::Drop);
         }
+    }
+
+    /// Drops what is in the inboxes, behind the moment at which those who put more into them can know that it is in vain.
+    pub(super) fn end(self) {
+        fence(Ordering::SeqCst);
+        while self.inboxes.control.try_recv().is_ok() || self.inboxes.data.try_recv().is_ok() {}
     }
 
     /// Whoever has been away for long enough is offline. Says when the next one is.
@@ -295,6 +300,7 @@ impl Core {
         self.send_now();
         while self.deliveries.is_wide() {
             self.send_slice();
+            self.send_prompt();
         }
         let (slots, now): (Vec<Slot>, _) = (self.state.drain().collect(), clock::now());
         for slot in slots {

@@ -5,14 +5,28 @@
 //! Whoever helps takes a short turn of the router's, from the same inboxes, in the same order, under the same lock. So it
 //! overtakes nothing, and what it leaves is the router's.
 
-use super::Router;
+use super::{Router, SendError};
 use crate::threads::sync::atomic::{Ordering, fence};
+
+/// How many turns a thread takes one after another, before its own client has waited for long enough.
+const TURNS: usize = 4;
 
 impl Router {
     /// Has somebody look at the inboxes, into which something was put. Must not be called with any lock held that sending
     /// to a connection takes.
-    pub(super) fn see_to_it(&self) {
-        if self.helped { self.help() } else { self.wake() }
+    ///
+    /// # Errors
+    /// [`SendError::Stopped`]: nobody will look at it.
+    pub(super) fn see_to_it(&self) -> Result<(), SendError> {
+        if self.helped {
+            self.help();
+        } else {
+            self.wake();
+        }
+        // A channel keeps what nobody takes for as long as anybody could send. Either whoever puts something in finds that
+        // the router has ended, or the router, ending, finds that something and drops it.
+        fence(Ordering::SeqCst);
+        if self.ended.load(Ordering::SeqCst) { Err(SendError::Stopped) } else { Ok(()) }
     }
 
     /// Has the router look at the inboxes.
@@ -28,14 +42,18 @@ impl Router {
     }
 
     fn help(&self) {
-        while !self.is_quiet() {
+        for _ in 0..TURNS {
+            if self.is_quiet() {
+                return;
+            }
             // Whoever has the seat looks once more when it has let go of it.
             let Ok(mut seat) = self.seat.try_lock() else { return };
             // Without a core the router has not begun, and will look, or has ended.
             let Some(core) = &mut *seat else { return };
             if core.help() {
-                return self.wake();
+                break;
             }
         }
+        self.wake();
     }
 }

@@ -42,6 +42,7 @@ use crate::protocol::wire::Bytes;
 use crate::threads::channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use crate::threads::parker::{Parker, Unparker};
 use crate::threads::reply;
+use crate::threads::sync::atomic::AtomicBool;
 use command::{Command, Control, Data, Key, Registration};
 use run::{Seat, answer};
 use state::State;
@@ -63,6 +64,8 @@ pub(crate) struct Router {
     control: Sender<Control>,
     seat: Arc<Seat>,
     unparker: Unparker,
+    /// Whether nobody takes from the inboxes any more.
+    ended: Arc<AtomicBool>,
     /// Whether those who bring something do the router's work, see [`help`].
     helped: bool,
 }
@@ -91,8 +94,8 @@ fn with_room(data: usize, control: usize, changes: usize, work: RouterWork) -> (
     let ((data, from_data), (control, from_control)) = (bounded(data), bounded(control));
     let (changes, told) = bounded(changes);
     let parker = Parker::new();
-    let (seat, unparker) = (Arc::default(), parker.unparker().clone());
-    let router = Router { data, control, seat, unparker, helped: work == RouterWork::Helped };
+    let (seat, ended, unparker) = (Arc::default(), Arc::default(), parker.unparker().clone());
+    let router = Router { data, control, seat, unparker, ended, helped: work == RouterWork::Helped };
     let inboxes = core::Inboxes { control: from_control, data: from_data };
     (router.clone(), Inboxes { router, parker, inboxes, changes }, told)
 }
@@ -120,7 +123,7 @@ impl Router {
         self.control
             .send_deadline(Control::Register { registration, outbound, reply }, deadline)
             .map_err(|_| overloaded())?;
-        self.see_to_it();
+        self.see_to_it().map_err(|_| overloaded())?;
         #[cfg(heartwire_fuzzing)]
         played::turns();
         // Once asked, its word is final: the router never blocks, and whoever gave up waiting would leave behind a
@@ -137,7 +140,7 @@ impl Router {
     pub(crate) fn unregister(&self, key: Key, commands: u64) {
         // It fails only when the router is gone, which knows of no connection any more.
         if self.control.send(Control::Unregister { key, commands }).is_ok() {
-            self.see_to_it();
+            let _ = self.see_to_it();
         }
     }
 
@@ -162,18 +165,16 @@ impl Router {
 
     fn put(&self, data: Data) -> Result<(), SendError> {
         self.data.send_timeout(data, PATIENCE)?;
-        self.see_to_it();
-        Ok(())
+        self.see_to_it()
     }
 
     fn put_control(&self, control: Control, patience: Duration) -> Result<(), SendError> {
         self.control.send_timeout(control, patience)?;
-        self.see_to_it();
-        Ok(())
+        self.see_to_it()
     }
 
     /// Other limits and times hold for connections that come from now on, if `take` has them when the router comes to it;
-    /// it runs on the router's thread, and must not block.
+    /// it runs where the router's work is done, and must not block.
     ///
     /// # Errors
     /// [`SendError`], see [`Handle`].

@@ -10,6 +10,7 @@ use crate::threads::channel::Sender;
 use crate::threads::lock;
 use crate::threads::parker::Parker;
 use crate::threads::sync::Mutex;
+use crate::threads::sync::atomic::Ordering;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -36,10 +37,14 @@ pub(super) fn run(
 ) {
     *lock(&router.seat) = Some(Core::new(inboxes, config, changes, metrics));
     let served = catch_unwind(AssertUnwindSafe(|| serve(router, parker)));
-    // With it go the inboxes: whoever puts something into them learns that nobody will take it.
     let core = lock(&router.seat).take();
-    if let Err(panic) = served {
+    if served.is_err() {
         core.iter().for_each(Core::fail);
+    }
+    router.ended.store(true, Ordering::SeqCst);
+    // Whoever waits for an answer to something in the inboxes learns that there will be none.
+    core.into_iter().for_each(Core::end);
+    if let Err(panic) = served {
         resume_unwind(panic);
     }
 }

@@ -19,7 +19,8 @@ const NEVER: Duration = Duration::from_secs(10_000);
 
 fn start() -> Server {
     let config = Config { listen: Vec::new(), drain: NEVER, ..Config::default() };
-    let admission = Admission { max_connections: 3, max_handshakes: 2, limited_by: String::new(), remedy: None };
+    let admission =
+        Admission { max_connections: 3, max_handshakes: 2, max_threads: 64, limited_by: String::new(), remedy: None };
     let places = Arc::new(Places::new(&admission, None));
     Server::assemble(config, Anonymous, admission, places, Vec::new()).unwrap()
 }

@@ -93,7 +93,7 @@ fn an_answer_is_given_once_or_never_and_whoever_waits_learns_which() {
 #[test]
 fn a_pool_does_every_job_and_its_threads_end_when_it_is_closed() {
     check(3_000, || {
-        let (crew, pool) = (Arc::new(Crew::default()), Arc::new(Pool::default()));
+        let (crew, pool) = (Arc::new(Crew::default()), Arc::new(Pool::new(NEVER)));
         let done = Arc::new(sync::atomic::AtomicUsize::new(0));
         let starting = [(); 2].map(|()| {
             let (crew, pool, done) = (Arc::clone(&crew), Arc::clone(&pool), Arc::clone(&done));

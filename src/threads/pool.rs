@@ -10,16 +10,14 @@ use std::time::{Duration, Instant};
 
 /// How many threads may wait for a job.
 pub(crate) const MAX_IDLE: usize = 4;
-/// How long each of them does.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that do one job after another. As many jobs run at once as there are: none waits for another.
-#[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,
     called: Condvar,
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -27,12 +25,17 @@ struct State {
     /// No more than there are threads waiting.
     jobs: VecDeque<Job>,
     waiting: usize,
-    /// What the last job asked for: threads that have less end.
+    /// What the last job asked for: threads that have less end as soon as they are done with what they have taken over.
     stack_bytes: usize,
     closed: bool,
 }
 
 impl Pool {
+    /// One whose threads wait this long for another job.
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self { state: Mutex::default(), called: Condvar::new(), patience }
+    }
+
     /// Runs a job on a thread that waits for one, or else on a new one of this crew. A panic ends the thread.
     ///
     /// # Errors
@@ -70,7 +73,7 @@ impl Pool {
 
     /// The next job for a thread with such a stack; `None` when it is to end.
     fn next(&self, stack_bytes: usize) -> Option<Job> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let mut state = lock(&self.state);
         if state.waiting >= MAX_IDLE || state.stack_bytes > stack_bytes {
             return None;
@@ -98,6 +101,7 @@ mod tests {
 
     const STACK_BYTES: usize = 128 << 10;
     const SOON: Duration = Duration::from_secs(20);
+    const NEVER: Duration = Duration::from_secs(1 << 20);
 
     struct Scene {
         pool: Arc<Pool>,
@@ -109,7 +113,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let (done, threads) = bounded(100);
-            Self { pool: Arc::default(), crew: Arc::default(), done, threads }
+            Self { pool: Arc::new(Pool::new(NEVER)), crew: Arc::default(), done, threads }
         }
 
         /// Runs a job that waits for this; the thread that did it is told when it has.

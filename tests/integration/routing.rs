@@ -9,9 +9,9 @@ use std::time::Duration;
 const MEMBERS: usize = 200;
 
 /// Runs a test with a router that does all of its work, and with connections that help.
-fn with_either(test: impl Fn(&Server)) {
+fn with_either(test: impl Fn(Server)) {
     for work in [RouterWork::Dedicated, RouterWork::Helped] {
-        test(&serve(configured(|config| {
+        test(serve(configured(|config| {
             (config.router, config.offline_grace) = (work, Duration::from_millis(100));
             (config.max_per_address, config.message_rate, config.deliveries_per_second) = (None, None, None);
         })));
@@ -33,10 +33,10 @@ fn contents(client: &mut Client, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn a_message_for_few_does_not_wait_for_all_whom_another_is_for_and_overtakes_nothing() {
+fn messages_for_few_and_for_many_from_one_connection_arrive_in_order() {
     with_either(|server| {
-        let mut members = crowd(server);
-        let (mut talks, mut listens) = (Client::connect(server, "talks"), Client::connect(server, "listens"));
+        let mut members = crowd(&server);
+        let (mut talks, mut listens) = (Client::connect(&server, "talks"), Client::connect(&server, "listens"));
         let mut sender = members.pop().unwrap();
         // Many wide ones at once, of which each has to wait for the one before; and behind each, one for a single member.
         for n in 0..20 {
@@ -56,11 +56,7 @@ fn a_message_for_few_does_not_wait_for_all_whom_another_is_for_and_overtakes_not
 
 #[test]
 fn what_was_sent_to_many_arrives_though_its_sender_leaves_and_the_server_stops() {
-    for work in [RouterWork::Dedicated, RouterWork::Helped] {
-        let server = serve(configured(|config| {
-            (config.router, config.max_per_address, config.message_rate) = (work, None, None);
-            config.deliveries_per_second = None;
-        }));
+    with_either(|server| {
         let mut members = crowd(&server);
         let mut sender = members.pop().unwrap();
         for n in 0..10 {
@@ -75,16 +71,16 @@ fn what_was_sent_to_many_arrives_though_its_sender_leaves_and_the_server_stops()
             member.expect_end();
         }
         stopping.join().unwrap().unwrap();
-    }
+    });
 }
 
 #[test]
 fn the_end_of_a_grace_is_noticed_whoever_began_it() {
     with_either(|server| {
-        let mut watcher = Client::connect(server, "watcher");
+        let mut watcher = Client::connect(&server, "watcher");
         watcher.ask(json!({ "type": "presence", "accounts": ["guest"], "watch": true }));
         for _ in 0..5 {
-            let mut guest = Client::connect(server, "guest");
+            let mut guest = Client::connect(&server, "guest");
             assert_eq!(watcher.json()["accounts"][0]["online"], true);
             guest.socket.close(None).unwrap();
             guest.expect_end();
@@ -96,6 +92,7 @@ fn the_end_of_a_grace_is_noticed_whoever_began_it() {
 #[test]
 fn connections_come_talk_and_go_at_once_and_nothing_is_lost() {
     with_either(|server| {
+        let server = &server;
         let mut listens = Client::connect(server, "listens");
         std::thread::scope(|scope| {
             for talker in 0..8 {

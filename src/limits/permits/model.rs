@@ -7,7 +7,13 @@ use crate::threads::sync::thread;
 #[test]
 fn a_server_that_stops_lets_nobody_in_and_ends_whoever_the_router_does_not_know() {
     check(3_000, || {
-        let admission = Admission { max_connections: 3, max_handshakes: 2, limited_by: String::new(), remedy: None };
+        let admission = Admission {
+            max_connections: 3,
+            max_handshakes: 2,
+            max_threads: 64,
+            limited_by: String::new(),
+            remedy: None,
+        };
         let places = Arc::new(Places::new(&admission, Some(2)));
         let address = Some(IpAddr::from([192, 0, 2, 1]));
         let clients = [0, 1, 2].map(|n| {

@@ -132,14 +132,10 @@ impl<T> Receiver<T> {
     }
 }
 
-/// What waits is dropped, and with it whatever it would have answered.
+/// What waits is dropped with the last sender, as by crossbeam's.
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.receiver = false;
-        let dropped = std::mem::take(&mut state.values);
+        lock(&self.0.state).receiver = false;
         self.0.changed.notify_all();
-        drop(state);
-        drop(dropped);
     }
 }

@@ -5,6 +5,7 @@ mod written;
 
 use super::*;
 use crate::raw::Peer;
+use heartwire::config::RouterWork;
 use heartwire::{CloseKind, CloseReason, Handler, OwnMetric};
 use page::Page;
 use std::sync::{Arc, Mutex};
@@ -42,6 +43,20 @@ fn a_server_that_has_seen_nothing_has_a_whole_page() {
     }
     assert_eq!(page.value("heartwire_connections_refused_total{reason=\"authentication_failed\"}"), 0.0);
     assert_eq!(page.value(concat!("heartwire_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}")), 1.0);
+}
+
+#[test]
+fn whoever_helps_the_router_is_counted_where_it_may_be_helped() {
+    for (work, is_helped) in [(RouterWork::Dedicated, false), (RouterWork::Helped, true)] {
+        let server = serve(configured(|config| (*config, config.router) = (with_admin(), work)));
+        let api = Api::of(&server);
+        let (mut alice, mut bob) = (Client::connect(&server, "alice"), Client::connect(&server, "bob"));
+        for n in 0..20 {
+            assert_eq!(alice.ask(json!({ "type": "message", "to": ["bob"], "content": n }))["delivered"], 1);
+            assert_eq!(bob.json()["content"], n);
+        }
+        assert_eq!(api.metrics().value("heartwire_router_helped_total") > 0.0, is_helped, "{work:?}");
+    }
 }
 
 #[test]
