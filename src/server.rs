@@ -194,7 +194,7 @@ impl Server {
         let (router, inboxes, changes) = router::inboxes(&config, admission.max_connections, CHANGES);
         let (fate, crew) = (
             Arc::new(Fate::default()),
-            Arc::new(Crew::of_at_most(admission.max_threads + listeners.len() * listener::THREADS)),
+            Arc::new(Crew::of_at_most(admission.max_threads.saturating_add(listeners.len() * listener::THREADS))),
         );
         let shared = Shared::new(Arc::clone(&config), handler, router, places, crew, &fate).map_err(Error::Start)?;
         // From here on a failure drops the server, which stops what has been started.

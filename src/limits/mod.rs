@@ -226,7 +226,7 @@ pub(crate) fn admission(max: Option<usize>, budget: &Budget, fixed_threads: usiz
         max_connections,
         max_handshakes: (max_connections / 4).max(MIN_HANDSHAKES).min(max_connections).min(room - max_connections),
         // Four fifths of the limit, and an eighth of that, are nine tenths.
-        max_threads: room + (room / 8).max(2),
+        max_threads: room.saturating_add((room / 8).max(2)),
         limited_by: configured.map_or(budget.limited_by, |_| "max-connections").to_owned(),
         remedy: configured.is_none().then(|| budget.remedy.to_owned()),
     })
