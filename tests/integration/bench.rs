@@ -5,6 +5,7 @@ use crate::support::*;
 use heartwire::{CloseKind, CloseReason, Config, Connection, Handler, Message, Server, Verdict};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use socket2::SockRef;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -112,6 +113,7 @@ fn what_makes_no_sense_is_refused() {
         ("open-loop --connections 5", 2, "pairs need an even number"),
         ("open-loop --rate 0", 2, "'0'"),
         ("heartbeat --every 0s", 2, "more than nothing"),
+        ("idle --plot /dev/null", 2, "--plot: idle has no latency to draw"),
         ("relay --payload 8B", 2, "16B to 1MiB"),
         ("relay --threads 0", 2, "'0'"),
         ("relay --pid 1", 2, "--url"),
@@ -133,8 +135,8 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
-/// Answers the first bytes of each client with this, and ends the stream.
-fn answering(answer: &'static [u8]) -> String {
+/// Answers the first bytes of each client with this, and ends or resets the stream.
+fn answering(answer: &'static [u8], resets: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -142,6 +144,9 @@ fn answering(answer: &'static [u8]) -> String {
             let mut client = client.unwrap();
             let _ = client.read(&mut [0; 1_024]);
             let _ = client.write_all(answer);
+            if resets {
+                SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            }
         }
     });
     url
@@ -159,9 +164,33 @@ fn what_is_no_heartwire_is_told_so() {
         (b"HTTP/1.1 101 X\r\n\r\n\x81\x82", "it masks its frames"),
         (b"HTTP/1.1 101 X\r\n\r\n\x88\x06\x10\x04over", "4100 over"),
     ] {
-        let said = refused(bench(&format!("relay --connections 2 --url {}", answering(answer))), 1);
-        assert!(said.contains(essence), "{essence}: {said}");
+        for resets in [false, true] {
+            let said = refused(bench(&format!("relay --connections 2 --url {}", answering(answer, resets))), 1);
+            assert!(said.contains(essence), "{essence}: {said}");
+        }
     }
+}
+
+/// The first is let in and closed, the second stays, and the third is let in when nobody waits for it any more.
+#[test]
+fn only_those_that_are_in_are_measured() {
+    const IN: &[u8] = b"HTTP/1.1 101 X\r\n\r\n\x81\x28{\"type\":\"register\",\"account\":\"somebody\"}";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut clients: Vec<_> = (0..3).map(|_| listener.accept().unwrap().0).collect();
+        clients.iter_mut().for_each(|client| _ = client.read(&mut [0; 1_024]));
+        clients[1].write_all(IN).unwrap();
+        clients[0].write_all(&[IN, b"\x88\x06\x10\x04over"].concat()).unwrap();
+        clients.remove(0);
+        thread::sleep(Duration::from_secs(6));
+        let _ = clients[1].write_all(&[IN, b"\x88\x06\x10\x04over"].concat());
+        clients.remove(1);
+        let _ = clients[0].read(&mut [0; 1_024]);
+    });
+    let (figures, said) = measured(run(&format!("idle --connections 3 --url {url}"), &["--duration", "3s"]));
+    assert_eq!(said, "note: the server let in 1 of 3 connections, and then no more: 4100 over\n");
+    assert_eq!(figures["connections"], 1);
 }
 
 #[test]
@@ -209,21 +238,67 @@ fn a_schedule_goes_on_whoever_stands_still() {
     for is_server in [true, false] {
         let mut server = Process::start(serve_command(&["--rate", "0"]));
         let address = server.address();
-        let arguments = format!("open-loop --connections 4 --rate 400 --messages 800 --url ws://{address}/ws");
+        let arguments = format!("open-loop --connections 4 --rate 100 --messages 400 --url ws://{address}/ws");
         let bench = run(&arguments, &["--warm-up", "0s", "--duration", "2m"]).spawn().unwrap();
         let mut listener = Client::open(address, "/ws?user_id=u0", "");
         // The second frame, behind `register`, is a message to the other connection of this account.
         (0..2).for_each(|_| _ = listener.json());
         let process = if is_server { Pid::from_raw(server.id() as i32).unwrap() } else { Pid::from_child(&bench) };
         kill_process(process, Signal::STOP).unwrap();
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(1_500));
         kill_process(process, Signal::CONT).unwrap();
         let output = bench.wait_with_output().unwrap();
         let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((&figures["sent"], &figures["delivered"]), (&800.into(), &800.into()));
-        assert!(number(&figures, "latency_us/p90") > 200_000.0, "half of all were due meanwhile: {figures}");
+        assert_eq!((&figures["sent"], &figures["delivered"]), (&400.into(), &400.into()));
+        assert!(number(&figures, "latency_us/p90") > 200_000.0, "a third of all were due meanwhile: {figures}");
         assert!(is_server || figures["client"]["bottleneck"] == true, "{figures}");
     }
+}
+
+/// What was due before the end and could not be sent then is sent after it.
+#[test]
+fn a_schedule_is_served_to_its_end_whoever_stands_still_over_it() {
+    for arguments in ["open-loop --connections 4 --rate 100", "heartbeat --connections 4 --every 40ms"] {
+        let server = serve(configured(unlimited));
+        let arguments = format!("{arguments} --url {}", url(&server));
+        let bench = run(&arguments, &["--warm-up", "0s", "--duration", "2s"]).spawn().unwrap();
+        eventually("messages flow", || server.handle().counts().unwrap().messages_received > 5);
+        kill_process(Pid::from_child(&bench), Signal::STOP).unwrap();
+        thread::sleep(Duration::from_millis(2_500));
+        kill_process(Pid::from_child(&bench), Signal::CONT).unwrap();
+        let output = bench.wait_with_output().unwrap();
+        let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!((number(&figures, "sent") - 200.0).abs() <= 1.0, "{figures}");
+        assert_eq!((&figures["lost"], &figures["client"]["bottleneck"]), (&0.into(), &true.into()), "{figures}");
+    }
+}
+
+#[test]
+fn what_a_schedule_has_no_room_to_send_is_lost() {
+    let mut server = Process::start(serve_command(&["--rate", "0", "--max-message-bytes", "1MiB"]));
+    let address = server.address();
+    let arguments = format!("open-loop --connections 4 --rate 1000 --payload 100KiB --url ws://{address}/ws");
+    let bench = run(&arguments, &["--warm-up", "0s", "--duration", "2s"]).spawn().unwrap();
+    let mut listener = Client::open(address, "/ws?user_id=u0", "");
+    (0..2).for_each(|_| _ = listener.json());
+    kill_process(Pid::from_raw(server.id() as i32).unwrap(), Signal::STOP).unwrap();
+    let output = bench.wait_with_output().unwrap();
+    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!((number(&figures, "sent") - 2_000.0).abs() <= 1.0, "{figures}");
+    assert!(number(&figures, "lost") > 1_000.0, "more than sockets hold: {figures}");
+}
+
+/// A picture that cannot be drawn in the end leaves no file, nor does it take away one that was there.
+#[test]
+fn a_run_that_fails_leaves_no_picture() {
+    let path = std::env::temp_dir().join(format!("heartwire-bench-{}.svg", std::process::id()));
+    let arguments = format!("relay --url ws://127.0.0.1:1/ws --plot {}", path.display());
+    assert!(refused(bench(&arguments), 1).contains("cannot connect"));
+    assert!(!path.exists());
+    fs::write(&path, "kept").unwrap();
+    assert!(refused(bench(&arguments), 1).contains("cannot connect"));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+    fs::remove_file(&path).unwrap();
 }
 
 /// A run of minutes against this server, which has seen some of it already.

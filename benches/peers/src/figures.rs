@@ -9,7 +9,7 @@ pub(crate) struct Run {
     connections: usize,
     seconds: f64,
     delivered: u64,
-    pub(crate) lost: u64,
+    lost: u64,
     latency_us: Option<Latency>,
     server_cost: Option<ServerCost>,
     client: ClientCost,
@@ -58,7 +58,6 @@ pub(crate) struct Figures {
     pub(crate) per_second: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
-    pub(crate) lost: u64,
     /// Whether the load was what limited any of the runs.
     pub(crate) bottleneck: bool,
 }
@@ -78,7 +77,6 @@ impl Figures {
             per_second: median(runs, per_second),
             p50_us: median(runs, |run| latency(run, |latency| latency.p50)),
             p99_us: median(runs, |run| latency(run, |latency| latency.p99)),
-            lost: runs.iter().map(|run| run.lost).sum(),
             bottleneck: runs.iter().any(|run| run.client.bottleneck),
         }
     }

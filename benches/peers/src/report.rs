@@ -23,8 +23,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads =
-            [self.name, self.aim.unit(), "ratio", "a second", "ratio", "p50 µs", "ratio", "p99 µs", "ratio", "lost"];
+        let heads = [self.name, self.aim.unit(), "ratio", "a second", "ratio", "p50 µs", "ratio", "p99 µs", "ratio"];
         let reference = self.reference();
         let columns: [fn(&Figures) -> Option<f64>; 4] =
             [|row| row.aimed_at, |row| row.per_second, |row| row.p50_us, |row| row.p99_us];
@@ -34,7 +33,6 @@ impl fmt::Display for Table {
             for column in columns {
                 cells.extend([number(column(figures)), ratio(column(figures), column(&reference))]);
             }
-            cells.push(figures.lost.to_string());
             cells.extend(figures.bottleneck.then(|| "the load was the limit".to_owned()));
             lines.push(cells);
         }

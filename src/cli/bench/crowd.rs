@@ -2,6 +2,7 @@
 
 use super::link::{End, Heard, Link};
 use super::poller::{Poller, Ready};
+use super::schedule::Schedule;
 use super::tally::Tally;
 use super::url::Endpoint;
 use std::io;
@@ -56,9 +57,14 @@ pub(super) trait Script {
         None
     }
 
-    /// Whether something is still on its way.
+    /// When it sends, where that is at fixed times and there is somebody who does.
+    fn schedule(&self) -> Option<&Schedule> {
+        None
+    }
+
+    /// Whether something is still on its way, or was due and is still to be sent.
     fn is_waiting(&self, crowd: &Crowd<'_>) -> bool {
-        crowd.tally.outstanding() > 0
+        crowd.tally.outstanding() > 0 || self.schedule().is_some_and(|schedule| crowd.tally.may_send(schedule.next()))
     }
 
     /// Whether nobody is left to do anything.

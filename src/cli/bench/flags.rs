@@ -184,6 +184,9 @@ impl Command {
                 let others = if probe { 3 } else { 1 };
                 (Workload::Fanout { window, probe }, members + others, load)
             }
+            Self::Idle { ref load, .. } if load.output.has_plot() => {
+                return Err(Failure::Usage("--plot: idle has no latency to draw".into()));
+            }
             Self::Idle { connections, load } => (Workload::Idle, connections, load),
             Self::Heartbeat { connections, every, load } => (Workload::Heartbeat { every: every.0 }, connections, load),
             Self::Churn { concurrency, load } => (Workload::Churn, concurrency, load),

@@ -120,13 +120,10 @@ impl Link {
     /// Reads once, and adds what has been heard.
     pub(super) fn read(&mut self, buffer: &mut [u8], heard: &mut Vec<Heard>) -> Result<(), End> {
         let length = match self.socket.read(buffer) {
-            Ok(0) => {
-                let gone = || End::Gone(ErrorKind::UnexpectedEof.into());
-                return Err(self.closed.take().map_or_else(gone, End::Closed));
-            }
+            Ok(0) => return Err(self.gone(ErrorKind::UnexpectedEof.into())),
             Ok(length) => length,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
-            Err(error) => return Err(End::Gone(error)),
+            Err(error) => return Err(self.gone(error)),
         };
         let Stage::Upgrading(head) = &mut self.stage else { return self.frames(&buffer[..length], heard) };
         head.extend(&buffer[..length]);
@@ -170,8 +167,16 @@ impl Link {
         match foreign {
             Some(why) => Err(End::Foreign(why.into())),
             None if unsent.is_empty() => Ok(()),
-            None => taken(socket.write(unsent)).map(|sent| drop(unsent.drain(..sent))).map_err(End::Gone),
+            None => {
+                let written = taken(socket.write(unsent)).map(|sent| drop(unsent.drain(..sent)));
+                written.map_err(|error| self.gone(error))
+            }
         }
+    }
+
+    /// Why there is no stream any more: what the server has said counts for more than how the stream broke.
+    fn gone(&mut self, error: io::Error) -> End {
+        self.closed.take().map_or(End::Gone(error), End::Closed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::crowd::{Crowd, Script};
 use super::link::{End, Heard};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Connections that one thread opens at once.
@@ -17,7 +17,8 @@ pub(super) struct Opening<'a> {
     numbers: &'a [usize],
     /// Indices that are still to be begun, and from when on.
     waiting: VecDeque<(usize, u64)>,
-    begun: usize,
+    /// Those that were begun and are not in yet.
+    begun: HashSet<usize>,
     opened: &'a AtomicUsize,
     last_success: u64,
     /// Why the last one that failed did.
@@ -30,12 +31,12 @@ impl<'a> Opening<'a> {
     /// Of connections with these numbers; counts those that are in.
     pub(super) fn new(numbers: &'a [usize], now: u64, opened: &'a AtomicUsize) -> Self {
         let waiting = (0..numbers.len()).map(|index| (index, now)).collect();
-        Self { numbers, waiting, begun: 0, opened, last_success: now, failure: None, is_hopeless: false }
+        Self { numbers, waiting, begun: HashSet::new(), opened, last_success: now, failure: None, is_hopeless: false }
     }
 
     /// Whether nothing is left to be waited for.
     pub(super) fn is_over(&self, now: u64) -> bool {
-        let is_done = self.begun == 0 && self.waiting.is_empty();
+        let is_done = self.begun.is_empty() && self.waiting.is_empty();
         is_done || self.is_hopeless || now > self.last_success + PATIENCE
     }
 
@@ -63,29 +64,32 @@ impl<'a> Opening<'a> {
 }
 
 impl Script for Opening<'_> {
-    fn heard(&mut self, _: usize, heard: &Heard, now: u64, _: &mut Crowd<'_>) {
+    fn heard(&mut self, index: usize, heard: &Heard, now: u64, _: &mut Crowd<'_>) {
         if matches!(heard, Heard::Registered(_)) {
-            self.begun -= 1;
+            self.begun.remove(&index);
             self.last_success = now;
             self.opened.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn ended(&mut self, index: usize, end: &End, now: u64, crowd: &mut Crowd<'_>) {
-        self.begun -= 1;
-        self.failed(index, end, now, crowd.count() == 0);
+        let was_in = !self.begun.remove(&index);
+        if was_in {
+            self.opened.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.failed(index, end, now, !was_in && crowd.count() == 0);
     }
 
     fn wake(&mut self, now: u64, crowd: &mut Crowd<'_>) -> Option<u64> {
-        while self.begun < AT_ONCE
+        while self.begun.len() < AT_ONCE
             && let Some(index) = self.waiting.front().filter(|(_, from)| *from <= now).map(|(index, _)| *index)
         {
             self.waiting.pop_front();
             match crowd.open(index, self.numbers[index]) {
-                Ok(()) => self.begun += 1,
+                Ok(()) => _ = self.begun.insert(index),
                 Err(error) => self.failed(index, &End::Gone(error), now, crowd.count() == 0),
             }
         }
-        self.waiting.front().filter(|_| self.begun < AT_ONCE).map(|(_, from)| *from)
+        self.waiting.front().filter(|_| self.begun.len() < AT_ONCE).map(|(_, from)| *from)
     }
 }

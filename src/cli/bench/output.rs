@@ -6,7 +6,8 @@ use super::{plot, progress, report};
 use crate::cli::{Failure, print};
 use clap::Args;
 use std::fmt::Display;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,14 +28,25 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Whether a picture could be written: to be asked before anything is measured.
+    /// Whether a picture was asked for.
+    pub(super) fn has_plot(&self) -> bool {
+        self.plot.is_some()
+    }
+
+    /// Whether a picture could be written: to be asked before anything is measured. Leaves no file that was not there.
     ///
     /// # Errors
     /// Why it could not.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let Some(path) = &self.plot else { return Ok(()) };
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-        opened.map(drop).map_err(|error| refused(path, &error))
+        let tried = match File::create_new(path) {
+            Ok(_) => fs::remove_file(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().write(true).open(path).map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        tried.map_err(|error| refused(path, &error))
     }
 
     /// Prints one run, and draws its latency.

@@ -94,10 +94,7 @@ pub(super) fn doubts(runs: &[Measured]) -> Vec<String> {
 /// Those of one run, which its label tells from the others.
 fn doubts_of(run: &Measured, label: &str) -> Vec<String> {
     let of = given(label).map(|label| format!(" ({label})")).unwrap_or_default();
-    let lost = (run.lost > 0).then(|| {
-        let [lost, sent] = [run.lost, run.sent].map(|count| number(count as f64));
-        format!("lost{of}: {lost} deliveries never came, {sent} messages were sent")
-    });
+    let lost = (run.lost > 0).then(|| format!("lost{of}: {} deliveries never came", number(run.lost as f64)));
     let bottleneck = run.client.bottleneck.then(|| {
         format!("client bottleneck{of}: the load had no time left; the figures are its own rather than the server's")
     });

@@ -51,7 +51,7 @@ impl Sample {
     }
 
     /// What a run cost the server: before there were connections, at its begin and at its end. What a connection takes is
-    /// that before the load has left its traces.
+    /// that at the begin: the warm-up is in it, what was measured is not.
     pub(super) fn server_cost(samples: [&Self; 3], connections: usize, delivered: u64) -> Option<ServerCost> {
         let [base, before, after] = samples;
         let (idle, then, now) = (base.quick.server?, before.quick.server?, after.quick.server?);

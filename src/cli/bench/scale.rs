@@ -100,7 +100,7 @@ struct Scale<'a> {
     max_connections: usize,
     /// The limit that says so.
     limited_by: &'a str,
-    /// How often each point was measured; its figures are medians.
+    /// How often each point was to be measured; its figures are medians.
     rounds: u32,
     points: &'a [Measured],
 }

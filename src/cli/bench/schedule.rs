@@ -1,7 +1,12 @@
 //! When messages are due that do not wait for answers: pure, with times in nanoseconds.
 
+/// A message that is sent so much later than it was due shows that this program does not keep up.
+pub(super) const LATE: u64 = 10_000_000;
+/// Messages that are sent before what has come is read, however many are due.
+pub(super) const BURST: usize = 64;
+
 /// Evenly spread moments, each of which is served once, however late.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schedule {
     begin: u64,
     per_second: f64,

@@ -38,9 +38,10 @@ impl Tally {
         Self { measured, cap, sent: 0, delivered: 0, expected: 0, arrived: 0, late: 0, last_arrival: 0, latency }
     }
 
-    /// Whether there is time left for another message, and the cap permits it.
-    pub(super) fn may_send(&self, now: u64) -> bool {
-        now < self.measured.end && self.sent < self.cap
+    /// Whether a message that is due then is one of the load's, and the cap permits it. One that was due before the end is
+    /// sent also after it: a load that forgot those would not see how long they take.
+    pub(super) fn may_send(&self, due: u64) -> bool {
+        due < self.measured.end && self.sent < self.cap
     }
 
     /// Whether the cap has ended the load before its time.

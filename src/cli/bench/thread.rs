@@ -116,6 +116,9 @@ impl Worker<'_> {
             let until = opening.wake(now, crowd).unwrap_or(u64::MAX).min(now + LOOK);
             crowd.turn(until, &mut opening).map_err(|error| broken(&error))?;
         }
+        // One that comes in later would be nobody's.
+        let late: Vec<_> = (0..crowd.size()).filter(|index| crowd.account(*index).is_none()).collect();
+        late.into_iter().for_each(|index| crowd.drop(index));
         match crowd.count() {
             0 => Err(Failure::Run(format!("{}: {}", self.shared.endpoint, opening.failure()))),
             all if all == self.numbers.len() => Ok(None),
@@ -169,6 +172,7 @@ impl Worker<'_> {
             let grace = if self.shared.stop.load(Ordering::Relaxed) { SHORT_GRACE } else { GRACE };
             let last = sent_all.map(|since| since + grace);
             if last.is_some_and(|last| now > last || !script.is_waiting(crowd)) || script.is_deserted(crowd) {
+                give_up(script, now, crowd);
                 return Ok(to.zip(from).map_or(Duration::ZERO, |(to, from)| to.saturating_sub(from)));
             }
             let due = script.wake(now, crowd).unwrap_or(u64::MAX);
@@ -176,6 +180,14 @@ impl Worker<'_> {
             self.shared.delivered.fetch_add(crowd.tally.delivered - told, Ordering::Relaxed);
             told = crowd.tally.delivered;
         }
+    }
+}
+
+/// What was due and could not be sent is lost, too.
+fn give_up(script: &dyn Script, now: u64, crowd: &mut Crowd<'_>) {
+    let Some(mut schedule) = script.schedule().cloned() else { return };
+    while schedule.next() <= now && crowd.tally.may_send(schedule.next()) {
+        crowd.tally.sent(schedule.take(), 1);
     }
 }
 

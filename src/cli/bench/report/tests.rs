@@ -111,7 +111,7 @@ fn what_casts_doubt_on_a_run_stands_below() {
     bad.client.bottleneck = true;
     let notes = |runs: &[Measured]| table(runs).rsplit_once("\n\n").unwrap().1.to_owned();
     let expected = "\
-lost: 4 deliveries never came, 162,450 messages were sent
+lost: 4 deliveries never came
 client bottleneck: the load had no time left; the figures are its own rather than the server's
 interrupted: ended before its time
 ";

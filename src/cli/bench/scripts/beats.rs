@@ -3,12 +3,9 @@
 use crate::cli::bench::crowd::{Crowd, Script};
 use crate::cli::bench::frames::text;
 use crate::cli::bench::link::Heard;
-use crate::cli::bench::schedule::Schedule;
+use crate::cli::bench::schedule::{BURST, LATE, Schedule};
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// Heartbeats that are sent before what has come is read, however many are due.
-const BURST: usize = 64;
 
 /// Sends nothing.
 pub(in crate::cli::bench) struct Idle;
@@ -58,17 +55,23 @@ impl Script for Beats {
         }
     }
 
+    fn schedule(&self) -> Option<&Schedule> {
+        (!self.indices.is_empty()).then_some(&self.schedule)
+    }
+
     fn wake(&mut self, now: u64, crowd: &mut Crowd<'_>) -> Option<u64> {
         let beating = self.indices.len() as u64;
-        if beating == 0 || !crowd.tally.may_send(now) {
-            return None;
-        }
         for _ in 0..BURST {
-            if self.schedule.next() > now || !crowd.tally.may_send(now) {
+            let due = self.schedule.next();
+            if beating == 0 || !crowd.tally.may_send(due) {
+                return None;
+            }
+            if due > now {
                 break;
             }
             let index = self.indices[(self.schedule.served() % beating) as usize];
-            let due = self.schedule.take();
+            self.schedule.take();
+            crowd.tally.late += u64::from(now - due > LATE);
             crowd.tally.sent(due, 1);
             self.unanswered[index].push_back(due);
             crowd.send(index, &self.frame);

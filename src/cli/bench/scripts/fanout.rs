@@ -3,7 +3,7 @@
 use crate::cli::bench::crowd::{Crowd, Script};
 use crate::cli::bench::frames::{Template, text};
 use crate::cli::bench::link::{End, Heard};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// The room.
 const ROOM: &str = "bench";
@@ -19,7 +19,8 @@ pub(in crate::cli::bench) struct Fanout {
     probe: Option<(usize, [Template; 2])>,
     has_probe: bool,
     members: u64,
-    unanswered_joins: usize,
+    /// Those whose `join` was not answered yet.
+    joining: HashSet<usize>,
     /// How many have yet to get each of the messages on their way, with when that was due; the oldest first.
     missing: VecDeque<(u64, u64)>,
     /// When the last message was due that each has got.
@@ -37,7 +38,7 @@ impl Fanout {
             probe: None,
             has_probe,
             members: 0,
-            unanswered_joins: 0,
+            joining: HashSet::new(),
             missing: VecDeque::new(),
             last: Vec::new(),
         }
@@ -87,13 +88,13 @@ impl Script for Fanout {
         let join = text(&format!(r#"{{"type":"join","room":"{ROOM}","id":"join"}}"#));
         let open: Vec<_> = (0..size).filter(|index| crowd.account(*index).is_some()).collect();
         open.iter().for_each(|index| crowd.send(*index, &join));
-        self.unanswered_joins = open.len();
         self.last = vec![0; size];
         self.members = open.iter().filter(|index| **index != SENDER).count() as u64;
+        self.joining = open.into_iter().collect();
     }
 
     fn is_prepared(&self) -> bool {
-        self.unanswered_joins == 0
+        self.joining.is_empty()
     }
 
     fn begin(&mut self, crowd: &mut Crowd<'_>) {
@@ -106,7 +107,10 @@ impl Script for Fanout {
     fn heard(&mut self, index: usize, heard: &Heard, now: u64, crowd: &mut Crowd<'_>) {
         let due = match heard {
             Heard::Message(due) => *due,
-            Heard::Ack => return self.unanswered_joins = self.unanswered_joins.saturating_sub(1),
+            Heard::Ack => {
+                self.joining.remove(&index);
+                return;
+            }
             _ => return,
         };
         crowd.tally.arrived(now);
@@ -129,10 +133,11 @@ impl Script for Fanout {
     /// The others do not wait for one that will get nothing any more.
     fn ended(&mut self, index: usize, end: &End, now: u64, crowd: &mut Crowd<'_>) {
         crowd.trouble.count_end(end);
-        let is_member = index != SENDER && self.probe.as_ref().is_none_or(|(first, _)| index < *first);
-        if is_member && self.is_prepared() {
+        self.joining.remove(&index);
+        if index != SENDER
+            && let Some(last) = self.last.get(index).copied()
+        {
             self.members -= 1;
-            let last = self.last[index];
             self.missing.iter_mut().filter(|(sent, _)| *sent > last).for_each(|(_, missing)| *missing -= 1);
             self.go_on(now, crowd);
         }

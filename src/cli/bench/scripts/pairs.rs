@@ -3,7 +3,7 @@
 use crate::cli::bench::crowd::{Crowd, Script};
 use crate::cli::bench::frames::Template;
 use crate::cli::bench::link::Heard;
-use crate::cli::bench::schedule::Schedule;
+use crate::cli::bench::schedule::{BURST, LATE, Schedule};
 
 /// Each connection's message to its partner.
 struct Pairs {
@@ -35,9 +35,9 @@ impl Pairs {
     }
 
     /// Sends a message that was due then, if there may be another one.
-    fn send(&mut self, index: usize, due: u64, now: u64, crowd: &mut Crowd<'_>) {
+    fn send(&mut self, index: usize, due: u64, crowd: &mut Crowd<'_>) {
         if let Some(Some(message)) = self.messages.get_mut(index)
-            && crowd.tally.may_send(now)
+            && crowd.tally.may_send(due)
         {
             crowd.tally.sent(due, 1);
             crowd.send(index, message.due(due));
@@ -70,7 +70,7 @@ impl Script for Relay {
         for pair in 0..self.pairs.talking.len() / 2 {
             for _ in 0..self.window {
                 let now = crowd.clock.now();
-                self.pairs.send(self.pairs.talking[2 * pair], now, now, crowd);
+                self.pairs.send(self.pairs.talking[2 * pair], now, crowd);
             }
         }
     }
@@ -79,7 +79,7 @@ impl Script for Relay {
         if let Heard::Message(due) = heard {
             crowd.tally.arrived(now);
             crowd.tally.took(*due, now);
-            self.pairs.send(index, now, now, crowd);
+            self.pairs.send(index, now, crowd);
         }
     }
 }
@@ -93,10 +93,6 @@ pub(in crate::cli::bench) struct OpenLoop {
     is_held_up: bool,
 }
 
-/// A message that is sent so much later than it was due shows that this program does not keep up.
-const LATE: u64 = 10_000_000;
-/// Messages that are sent before what has come is read, however many are due.
-const BURST: usize = 64;
 /// How long to wait for room in a socket.
 const HOLD_UP: u64 = 1_000_000;
 
@@ -127,13 +123,18 @@ impl Script for OpenLoop {
         }
     }
 
+    fn schedule(&self) -> Option<&Schedule> {
+        (!self.pairs.talking.is_empty()).then_some(&self.schedule)
+    }
+
     fn wake(&mut self, now: u64, crowd: &mut Crowd<'_>) -> Option<u64> {
         let talking = self.pairs.talking.len() as u64;
-        if talking == 0 || !crowd.tally.may_send(now) {
-            return None;
-        }
         for _ in 0..BURST {
-            if self.schedule.next() > now {
+            let due = self.schedule.next();
+            if talking == 0 || !crowd.tally.may_send(due) {
+                return None;
+            }
+            if due > now {
                 break;
             }
             let index = self.pairs.talking[(self.schedule.served() % talking) as usize];
@@ -141,11 +142,11 @@ impl Script for OpenLoop {
                 self.is_held_up = true;
                 return Some(now + HOLD_UP);
             }
-            let due = self.schedule.take();
+            self.schedule.take();
             let is_late = now - due > LATE;
             self.is_held_up &= is_late;
             crowd.tally.late += u64::from(is_late && !self.is_held_up);
-            self.pairs.send(index, due, now, crowd);
+            self.pairs.send(index, due, crowd);
         }
         Some(self.schedule.next())
     }
