@@ -36,7 +36,7 @@ const OF_A_HELPER: Budget = Budget { batches: in_models(1, 16), recipients: in_m
 
 /// For more recipients than this a batch is wide: they are sent to a slice at a time, and the next wide one waits for them.
 const NARROW: usize = in_models(1, 64);
-const SLICE: usize = in_models(1, 32);
+const SLICE: usize = in_models(1, 8);
 /// Of the data inbox's room, the part that batches may have which wait behind a wide one.
 const WAITING_PART: usize = 16;
 
