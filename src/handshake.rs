@@ -168,7 +168,7 @@ fn start(admitted: Admitted, accepted: &Accepted, shared: &Arc<Shared>) {
     };
     let started = shared.crew.spawn("hw-connection", shared.config.stack_bytes, live).map_err(|error| {
         if let Some(others) = shared.overload_log.open(clock::now()) {
-            log::error!("no thread for a connection, nor for {others} others: {error}");
+            log::error!("no thread for a connection: {error}; nor for {others} others");
         }
         Refusal::unavailable("the server has no thread left", RETRY_AFTER)
     });
