@@ -90,6 +90,11 @@ fn base(text: &str) -> Result<String, &'static str> {
 
 /// What a refusal says; one that is none of ours, of a proxy perhaps, as it is.
 fn message(body: &str) -> String {
+    refusal(body.as_bytes()).unwrap_or_else(|| body.lines().next().unwrap_or_default().into())
+}
+
+/// What a refusal over HTTP says, or an `error` frame; none where it is none of ours.
+pub(super) fn refusal(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Refusal {
         error: Wrong,
@@ -98,10 +103,7 @@ fn message(body: &str) -> String {
     struct Wrong {
         message: String,
     }
-    match serde_json::from_str::<Refusal>(body) {
-        Ok(refusal) => refusal.error.message,
-        Err(_) => body.lines().next().unwrap_or_default().into(),
-    }
+    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.error.message)
 }
 
 /// Follows no redirects, which would take the key elsewhere, and looks for no proxy in the environment.

@@ -25,7 +25,7 @@ struct State {
     /// No more than there are threads waiting.
     jobs: VecDeque<Job>,
     waiting: usize,
-    /// What the last job asked for: threads that have less end as soon as they are done with what they have taken over.
+    /// What the last job asked for: a thread that has less does not begin to wait for another.
     stack_bytes: usize,
     closed: bool,
 }

@@ -2,6 +2,7 @@
 
 use super::frames::{Frame, Frames, close, pong};
 use super::url::Endpoint;
+use crate::cli::admin_client::refusal;
 use rustix::io::Errno;
 use serde::Deserialize;
 use socket2::{Domain, Socket, Type};
@@ -152,7 +153,7 @@ impl Link {
             (Stage::Open, Frame::Message(Some(due))) => heard.push(Heard::Message(due)),
             (Stage::Open, Frame::Heartbeat) => heard.push(Heard::Heartbeat),
             (Stage::Open, Frame::Ack) => heard.push(Heard::Ack),
-            (Stage::Open, Frame::Error(text)) => heard.push(Heard::Error(message(text).unwrap_or_default())),
+            (Stage::Open, Frame::Error(text)) => heard.push(Heard::Error(refusal(text).unwrap_or_default())),
             (Stage::Open, _) => {}
             (_, Frame::Register(text)) => match account(text) {
                 Some(account) => {
@@ -200,24 +201,11 @@ fn upgraded(head: &[u8], body: &[u8]) -> Result<(), End> {
     match status {
         Some(101) => Ok(()),
         Some(status) => {
-            let message = message(body).unwrap_or_else(|| head.lines().next().unwrap_or_default().to_owned());
+            let message = refusal(body).unwrap_or_else(|| head.lines().next().unwrap_or_default().to_owned());
             Err(End::Refused { status, message })
         }
         None => Err(End::Foreign("it answered with something that is not HTTP".into())),
     }
-}
-
-/// What a refusal, or an `error` frame, says.
-fn message(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: Wrong,
-    }
-    #[derive(Deserialize)]
-    struct Wrong {
-        message: String,
-    }
-    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.error.message)
 }
 
 /// Whom a `register` frame names.
